@@ -1,0 +1,141 @@
+//! What a service gives to its journal: which rows a batch touches, what is decided, what is written. All of it is pure;
+//! the journal does the I/O.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use contract::{Event, Lane, Record, Topic, event::UnreadableData};
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+/// One statement and its parameters.
+pub struct Query {
+    /// The text, one of the model's [`Model::STATEMENTS`].
+    pub sql: &'static str,
+    /// Its parameters.
+    pub parameters: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl Query {
+    /// A statement without parameters.
+    pub fn new(sql: &'static str) -> Self {
+        Self { sql, parameters: Vec::new() }
+    }
+
+    /// Adds the next parameter.
+    #[must_use]
+    pub fn bind(mut self, parameter: impl ToSql + Sync + Send + 'static) -> Self {
+        self.parameters.push(Box::new(parameter));
+        self
+    }
+}
+
+/// Why a consumed record goes to the dead letters.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Its data does not have the shape its kind promises.
+    #[error(transparent)]
+    Data(#[from] UnreadableData),
+    /// It has that shape and still makes no sense.
+    #[error("{0}")]
+    Senseless(&'static str),
+}
+
+/// A row that does not hold what this service writes: it was changed by hand or by another version.
+#[derive(Debug, thiserror::Error)]
+#[error("{table} has a row that cannot be read: {reason}")]
+pub struct UnreadableRow {
+    /// The table.
+    pub table: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// A service as its journal sees it. A batch of commands becomes one transaction of two round trips:
+/// [`load`](Model::load) names what is read under the lanes' locks, [`decide`](Model::decide) settles each command in
+/// the order of arrival, [`write`](Model::write) names what is stored beside the events.
+pub trait Model: Send + Sync + 'static {
+    /// What is asked of the service: by HTTP, by a timer, or by another service's event.
+    type Command: Send + Sync + 'static;
+    /// What the asker is told once it is durable.
+    type Answer: Send + 'static;
+    /// The rows that a batch touches, in memory.
+    type Rows: Send + 'static;
+
+    /// Every statement of `load` and `write`; prepared once for each connection.
+    const STATEMENTS: &'static [&'static str];
+
+    /// The command that a consumed record stands for; nothing when the service does not care.
+    fn read(&self, source: Topic, record: &Record) -> Result<Option<Self::Command>, Unreadable>;
+
+    /// What to read for these commands. Rows shared between lanes are locked here, in the order of their keys; rows of
+    /// one lane are locked by the lane.
+    fn load(&self, commands: &[&Self::Command]) -> Vec<Query>;
+
+    /// The rows from the results of `load`, in its order.
+    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Self::Rows, UnreadableRow>;
+
+    /// Settles one command: changes the rows, appends events, answers. A refused command changes nothing.
+    fn decide(&self, rows: &mut Self::Rows, command: &Self::Command, decision: &mut Decision<'_>) -> Self::Answer;
+
+    /// What to store beside the events.
+    fn write(&self, rows: &Self::Rows) -> Vec<Query>;
+
+    /// Called once the batch is durable, before its callers are answered. It must not block.
+    fn committed(&self, rows: Self::Rows);
+}
+
+/// What surrounds one command while it is decided, and the events that come of it.
+pub struct Decision<'b> {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) lane: Lane,
+    pub(crate) cause: Option<Uuid>,
+    pub(crate) trace: Option<&'b str>,
+    pub(crate) appended: &'b mut Vec<Record>,
+}
+
+impl<'b> Decision<'b> {
+    /// The surroundings of a command outside a journal, as a test or an auditor needs them.
+    pub fn new(now: DateTime<Utc>, lane: Lane, appended: &'b mut Vec<Record>) -> Self {
+        Self { now, lane, cause: None, trace: None, appended }
+    }
+
+    /// When it is decided.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Appends `event` as number `version` of `stream`.
+    pub fn append(&mut self, stream: Uuid, version: i32, event: &impl Event) {
+        self.push(stream, None, version, event);
+    }
+
+    /// Appends `event` as number `version` of `stream`, about `subject`.
+    pub fn append_about(&mut self, subject: &str, stream: Uuid, version: i32, event: &impl Event) {
+        self.push(stream, Some(subject.into()), version, event);
+    }
+
+    fn push(&mut self, stream: Uuid, subject: Option<Box<str>>, version: i32, event: &impl Event) {
+        let mut data = Vec::with_capacity(TYPICAL_DATA_BYTES);
+        event.encode(&mut data);
+        self.appended.push(Record {
+            lane: self.lane,
+            seq: UNNUMBERED,
+            stream,
+            version,
+            id: Uuid::now_v7(),
+            kind: Cow::Borrowed(event.kind()),
+            at: self.now,
+            subject,
+            cause: self.cause,
+            trace: self.trace.map(Into::into),
+            data: Bytes::from(data),
+        });
+    }
+}
+
+/// A record gets its number when the whole batch is decided.
+const UNNUMBERED: i64 = 0;
+/// Room for the data of most events, in bytes, so that encoding allocates once.
+const TYPICAL_DATA_BYTES: usize = 256;
