@@ -47,7 +47,7 @@ pub struct Line {
 
 /// How the customer pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PaymentMethod {
     /// The provider's token for the customer's card or account.
     pub token: String,

@@ -48,6 +48,9 @@ pub struct Expected {
     pub currency: Currency,
     /// Whether a payment may start now; not before stock is held.
     pub open: bool,
+    /// What to pay with as soon as the attempt for the revision before has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// Data of `payment.started.v1`.

@@ -20,7 +20,10 @@ pub struct Query {
 impl Query {
     /// A statement without parameters.
     pub fn new(sql: &'static str) -> Self {
-        Self { sql, parameters: Vec::new() }
+        Self {
+            sql,
+            parameters: Vec::new(),
+        }
     }
 
     /// Adds the next parameter.
@@ -59,9 +62,9 @@ pub trait Model: Send + Sync + 'static {
     /// What is asked of the service: by HTTP, by a timer, or by another service's event.
     type Command: Send + Sync + 'static;
     /// What the asker is told once it is durable.
-    type Answer: Send + 'static;
+    type Answer: Send + Sync + 'static;
     /// The rows that a batch touches, in memory.
-    type Rows: Send + 'static;
+    type Rows: Send + Sync + 'static;
 
     /// Every statement of `load` and `write`; prepared once for each connection.
     const STATEMENTS: &'static [&'static str];
@@ -77,7 +80,12 @@ pub trait Model: Send + Sync + 'static {
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Self::Rows, UnreadableRow>;
 
     /// Settles one command: changes the rows, appends events, answers. A refused command changes nothing.
-    fn decide(&self, rows: &mut Self::Rows, command: &Self::Command, decision: &mut Decision<'_>) -> Self::Answer;
+    fn decide(
+        &self,
+        rows: &mut Self::Rows,
+        command: &Self::Command,
+        decision: &mut Decision<'_>,
+    ) -> Self::Answer;
 
     /// What to store beside the events.
     fn write(&self, rows: &Self::Rows) -> Vec<Query>;
@@ -98,7 +106,13 @@ pub struct Decision<'b> {
 impl<'b> Decision<'b> {
     /// The surroundings of a command outside a journal, as a test or an auditor needs them.
     pub fn new(now: DateTime<Utc>, lane: Lane, appended: &'b mut Vec<Record>) -> Self {
-        Self { now, lane, cause: None, trace: None, appended }
+        Self {
+            now,
+            lane,
+            cause: None,
+            trace: None,
+            appended,
+        }
     }
 
     /// When it is decided.

@@ -1,0 +1,214 @@
+//! Connections to PostgreSQL: dedicated ones for the hot path, a pool for reads, both bound to one schema.
+
+use std::{str::FromStr, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Timeouts};
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use postgres_openssl::{MakeTlsConnector, TlsStream};
+use tokio_postgres::{Client, Config, Connection, Socket, config::SslMode};
+
+use crate::settings::DatabaseSettings;
+
+/// Connections that reads of one schema share. Ten serve thousands of point reads a second; more would only queue in
+/// PostgreSQL instead of here.
+const READ_CONNECTIONS: usize = 10;
+/// How long a read waits for a connection before its request is answered 503.
+const READ_WAIT: Duration = Duration::from_secs(2);
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may be silent before its connection counts as lost.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a transaction may wait for its client. A process that is stopped in the middle of a batch holds its lanes'
+/// locks; after this time PostgreSQL ends the transaction, so that another process can take the lanes over.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3);
+/// How long one statement may run on a writer's connection, lock waits included.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection that still has to be driven.
+pub(crate) type Driven = Connection<Socket, TlsStream<Socket>>;
+
+/// Why the database's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseSettingsError {
+    /// The URL cannot be parsed. It holds a password, so it is not shown.
+    #[error("the database URL cannot be read: {0}")]
+    Url(tokio_postgres::Error),
+    /// The certificate authority cannot be loaded.
+    #[error("TLS to the database cannot be set up: {0}")]
+    Tls(openssl::error::ErrorStack),
+    /// The pool cannot be built.
+    #[error("the read pool cannot be built: {0}")]
+    Pool(deadpool_postgres::BuildError),
+}
+
+/// A PostgreSQL database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeTlsConnector,
+}
+
+impl Database {
+    /// The database that `settings` name. Nothing is connected yet.
+    pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseSettingsError> {
+        let (url, verified) = understood(&settings.database_url);
+        let mut config = Config::from_str(&url).map_err(DatabaseSettingsError::Url)?;
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT);
+        let verified = verified
+            || config.get_ssl_mode() == SslMode::Require
+            || settings.database_ca_file.is_some();
+        let tls = connector(settings, verified).map_err(DatabaseSettingsError::Tls)?;
+        Ok(Self {
+            config,
+            tls: MakeTlsConnector::new(tls),
+        })
+    }
+
+    /// A connection for a journal's writer, in `schema`.
+    ///
+    /// Plans are generic and never scan a table: statements are prepared when tables are still empty, and a plan made
+    /// then would otherwise stay.
+    pub(crate) async fn connect_writer(
+        &self,
+        schema: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let milliseconds = |duration: Duration| duration.as_millis();
+        let (idle, statement) = (
+            milliseconds(IDLE_IN_TRANSACTION),
+            milliseconds(STATEMENT_TIMEOUT),
+        );
+        let (client, driven) = self
+            .connect(&format!(
+                "-c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off \
+                 -c idle_in_transaction_session_timeout={idle} -c statement_timeout={statement}"
+            ))
+            .await?;
+        tokio::spawn(drive(driven));
+        Ok(client)
+    }
+
+    /// A connection of a service's own, in `schema`.
+    pub async fn connect_to(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
+        let (client, driven) = self
+            .connect(&format!("-c search_path={schema} -c jit=off"))
+            .await?;
+        tokio::spawn(drive(driven));
+        Ok(client)
+    }
+
+    /// A connection whose messages the caller reads.
+    pub(crate) async fn connect_driven(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
+        self.connect("-c jit=off").await
+    }
+
+    async fn connect(&self, options: &str) -> Result<(Client, Driven), tokio_postgres::Error> {
+        self.with_options(options).connect(self.tls.clone()).await
+    }
+
+    fn with_options(&self, options: &str) -> Config {
+        let mut config = self.config.clone();
+        let options = match self.config.get_options() {
+            Some(given) => format!("{given} {options}"),
+            None => options.to_owned(),
+        };
+        config.options(options);
+        config
+    }
+
+    /// A pool for reads in `schema`.
+    pub fn pool(&self, schema: &str) -> Result<Pool, DatabaseSettingsError> {
+        let config = self.with_options(&format!("-c search_path={schema} -c jit=off"));
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        Pool::builder(Manager::from_config(config, self.tls.clone(), recycling))
+            .max_size(READ_CONNECTIONS)
+            .timeouts(Timeouts {
+                wait: Some(READ_WAIT),
+                create: Some(CONNECT_TIMEOUT),
+                recycle: Some(READ_WAIT),
+            })
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(DatabaseSettingsError::Pool)
+    }
+}
+
+/// Drives a connection until it ends; whoever uses its client learns of the end there.
+async fn drive(connection: Driven) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "database connection ended");
+    }
+}
+
+/// The driver knows `disable`, `prefer` and `require`. libpq's two verifying modes become `require`, which verifies here
+/// always; whether one of them stood in the URL is told beside it.
+fn understood(url: &str) -> (String, bool) {
+    let plain = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
+    let verified = plain != url;
+    (plain, verified)
+}
+
+fn connector(
+    settings: &DatabaseSettings,
+    verified: bool,
+) -> Result<SslConnector, openssl::error::ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    let system = openssl_probe::probe().cert_file;
+    if let Some(file) = settings.database_ca_file.as_ref().or(system.as_ref()) {
+        builder.set_ca_file(file)?;
+    }
+    if !verified {
+        // `sslmode=prefer` takes what the server offers, as libpq does: it guards against listeners, not impostors.
+        builder.set_verify(SslVerifyMode::NONE);
+    }
+    Ok(builder.build())
+}
+
+/// The steps that make a schema what this version needs: each runs once, in order, in one transaction under a lock that
+/// all processes share.
+pub(crate) struct Migration<'m> {
+    /// Whose steps these are.
+    pub part: &'static str,
+    /// The steps, oldest first; what is released is never changed, only added to.
+    pub steps: &'m [&'static str],
+}
+
+/// Brings `schema` up to date.
+pub(crate) async fn migrate(
+    database: &Database,
+    schema: &str,
+    migrations: &[Migration<'_>],
+) -> Result<(), tokio_postgres::Error> {
+    let mut client = database.connect_to(schema).await?;
+    let transaction = client.transaction().await?;
+    transaction
+        .execute(
+            "SELECT pg_advisory_xact_lock(hashtext($1))",
+            &[&"ordersystem migrations"],
+        )
+        .await?;
+    transaction
+        .batch_execute(&format!(
+            "CREATE SCHEMA IF NOT EXISTS {schema};
+             CREATE TABLE IF NOT EXISTS migration (part text, step int4, at timestamptz DEFAULT now(), PRIMARY KEY (part, step));"
+        ))
+        .await?;
+    for migration in migrations {
+        for (number, step) in (1_i32..).zip(migration.steps) {
+            let done = "INSERT INTO migration (part, step) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+            if transaction
+                .execute(done, &[&migration.part, &number])
+                .await?
+                == 1
+            {
+                transaction.batch_execute(step).await?;
+            }
+        }
+    }
+    transaction.commit().await
+}

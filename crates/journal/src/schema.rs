@@ -1,0 +1,101 @@
+//! The tables of a journal, the same in every service's schema, and the statements that touch them.
+
+/// The journal's own migration steps.
+pub(crate) const STEPS: &[&str] = &[r"
+CREATE TABLE system (lanes int2 NOT NULL, name text NOT NULL);
+CREATE TABLE lane_head (
+    lane int2 PRIMARY KEY,
+    epoch int8 NOT NULL DEFAULT 0,
+    owner text,
+    last_seq int8 NOT NULL DEFAULT 0,
+    published_seq int8 NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+CREATE TABLE inbox_lane (
+    source int2,
+    lane int2,
+    last_seq int8 NOT NULL DEFAULT 0,
+    next_offset int8 NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, lane)
+) WITH (fillfactor = 10);
+CREATE TABLE event (
+    seq int8 NOT NULL,
+    lane int2 NOT NULL,
+    version int4 NOT NULL,
+    stream_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    at timestamptz NOT NULL,
+    kind text NOT NULL,
+    data bytea NOT NULL,
+    cause uuid,
+    subject text,
+    trace text,
+    PRIMARY KEY (lane, seq),
+    UNIQUE (stream_id, version)
+);
+CREATE TABLE dead_letter (
+    id uuid PRIMARY KEY,
+    source int2 NOT NULL,
+    lane int2 NOT NULL,
+    place int8 NOT NULL,
+    reason text NOT NULL,
+    kind text,
+    key bytea,
+    payload bytea,
+    at timestamptz NOT NULL,
+    published boolean NOT NULL DEFAULT false
+);
+CREATE INDEX dead_letter_unpublished ON dead_letter (id) WHERE NOT published;
+CREATE TABLE member (
+    id text PRIMARY KEY,
+    seen_at timestamptz NOT NULL,
+    backend_pid int4 NOT NULL,
+    backend_start timestamptz NOT NULL
+);
+"];
+
+/// Locks lanes for a batch, always in lane order, so that no two batches can wait for each other.
+pub(crate) const LOCK_LANES: &str =
+    "SELECT lane, epoch, last_seq FROM lane_head WHERE lane = ANY($1) ORDER BY lane FOR UPDATE";
+
+/// Advances lanes.
+pub(crate) const ADVANCE_LANES: &str = "
+UPDATE lane_head h SET last_seq = v.last, published_seq = GREATEST(h.published_seq, v.published)
+FROM unnest($1::int2[], $2::int8[], $3::int8[]) AS v (lane, last, published)
+WHERE h.lane = v.lane";
+
+/// Advances inboxes from the position that the batch began at. Another position than that becomes NULL, which the column
+/// refuses, and the whole batch with it.
+pub(crate) const ADVANCE_INBOXES: &str = "
+UPDATE inbox_lane i SET last_seq = CASE WHEN i.last_seq = v.was THEN v.now END, next_offset = v.next
+FROM unnest($1::int2[], $2::int2[], $3::int8[], $4::int8[], $5::int8[]) AS v (source, lane, was, now, next)
+WHERE i.source = v.source AND i.lane = v.lane";
+
+/// Appends events.
+pub(crate) const APPEND: &str = "
+INSERT INTO event (seq, lane, version, stream_id, event_id, at, kind, data, cause, subject, trace)
+SELECT * FROM unnest($1::int8[], $2::int2[], $3::int4[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::text[],
+    $8::bytea[], $9::uuid[], $10::text[], $11::text[])";
+
+/// Keeps dead letters.
+pub(crate) const BURY: &str = "
+INSERT INTO dead_letter (id, source, lane, place, reason, kind, key, payload, at)
+SELECT * FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int8[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+    $9::timestamptz[])";
+
+/// The writer's own statements, prepared beside the model's.
+pub(crate) const STATEMENTS: [&str; 5] = [LOCK_LANES, ADVANCE_LANES, ADVANCE_INBOXES, APPEND, BURY];
+
+/// The columns of an event in the order that [`crate::record::from_row`] reads them.
+pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.lane, e.version, e.stream_id, e.event_id, e.at, e.kind, e.data, e.cause, e.subject, e.trace";
+
+/// Takes lanes: whoever held one before is fenced off by the new epoch.
+pub(crate) const CLAIM: &str = "
+UPDATE lane_head SET epoch = epoch + 1, owner = $2
+WHERE lane = ANY($1) AND ($3::text[] IS NULL OR owner IS NULL OR NOT owner = ANY($3))
+RETURNING lane, epoch, last_seq, published_seq";
+
+/// Lets lanes go, those that are still ours.
+pub(crate) const RELEASE: &str = "
+UPDATE lane_head h SET owner = NULL, published_seq = GREATEST(h.published_seq, v.published)
+FROM unnest($1::int2[], $2::int8[], $3::int8[]) AS v (lane, epoch, published)
+WHERE h.lane = v.lane AND h.epoch = v.epoch";

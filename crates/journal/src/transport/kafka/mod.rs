@@ -1,0 +1,194 @@
+//! The `kafka` transport: librdkafka's producer and consumer, told to leave offsets and order to us.
+
+mod inlet;
+mod outlet;
+
+use std::time::Duration;
+
+use contract::{Lanes, Topic, topic};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+pub(crate) use inlet::Inlet;
+pub(crate) use outlet::{KafkaOutlet, OutletParts};
+
+use crate::settings::KafkaSettings;
+
+/// Records that the producer keeps while brokers are slow or away. What does not fit is read from the database later.
+const PRODUCER_QUEUE_KIB: u32 = 16 * 1024;
+/// Records that a consumer keeps ahead of the writer.
+const CONSUMER_QUEUE_KIB: u32 = 8 * 1024;
+/// How long a consumer may be silent before its lanes are given to another.
+const SESSION_MS: u32 = 6_000;
+/// How long the cluster may take to create topics.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every client of ours has in common.
+fn client_config(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set(
+            "bootstrap.servers",
+            settings.bootstrap_servers.as_deref().unwrap_or_default(),
+        )
+        .set("client.id", "ordersystem")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000");
+    let tls = settings.kafka_tls
+        || settings.kafka_ca_file.is_some()
+        || settings.kafka_certificate_file.is_some();
+    let protocol = match (tls, settings.kafka_sasl_mechanism.is_some()) {
+        (false, false) => "plaintext",
+        (true, false) => "ssl",
+        (false, true) => "sasl_plaintext",
+        (true, true) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    let files = [
+        (
+            "ssl.ca.location",
+            settings
+                .kafka_ca_file
+                .clone()
+                .or_else(|| tls.then(|| openssl_probe::probe().cert_file).flatten()),
+        ),
+        (
+            "ssl.certificate.location",
+            settings.kafka_certificate_file.clone(),
+        ),
+        ("ssl.key.location", settings.kafka_key_file.clone()),
+    ];
+    for (name, file) in files {
+        if let Some(file) = file {
+            config.set(name, file.to_string_lossy());
+        }
+    }
+    if let Some(mechanism) = settings.kafka_sasl_mechanism {
+        config.set("sasl.mechanism", mechanism.as_str());
+        config.set(
+            "sasl.username",
+            settings.kafka_sasl_username.as_deref().unwrap_or_default(),
+        );
+        config.set(
+            "sasl.password",
+            settings.kafka_sasl_password.as_deref().unwrap_or_default(),
+        );
+    }
+    config
+}
+
+fn producer_config(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = client_config(settings);
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "1")
+        .set("compression.type", "lz4")
+        .set("message.timeout.ms", "0")
+        .set("queue.buffering.max.kbytes", PRODUCER_QUEUE_KIB.to_string());
+    config
+}
+
+fn consumer_config(settings: &KafkaSettings, group: &str) -> ClientConfig {
+    let mut config = client_config(settings);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "50")
+        // Range gives the same lane of every topic to the same member, which a batch over several sources needs.
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", SESSION_MS.to_string())
+        .set("heartbeat.interval.ms", "500")
+        .set("queued.min.messages", "10000")
+        .set("queued.max.messages.kbytes", CONSUMER_QUEUE_KIB.to_string());
+    config
+}
+
+/// Why topics are not as they have to be.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    /// The cluster cannot be reached or refuses.
+    #[error("Kafka cannot be asked: {0}")]
+    Kafka(#[from] KafkaError),
+    /// The cluster refuses to create a topic.
+    #[error("topic {topic} cannot be created: {code}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Why.
+        code: RDKafkaErrorCode,
+    },
+    /// A topic has another number of partitions than the system has lanes.
+    #[error("topic {topic} has {found} partitions, the system {expected} lanes")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// Its partitions.
+        found: usize,
+        /// The system's lanes.
+        expected: usize,
+    },
+}
+
+/// Sees to it that every topic is there with a partition per lane; creates those that are missing.
+pub(crate) async fn ensure_topics(
+    settings: &KafkaSettings,
+    system: &str,
+    lanes: Lanes,
+) -> Result<(), TopicsError> {
+    let admin: AdminClient<DefaultClientContext> = client_config(settings).create()?;
+    let replicas = settings.kafka_replication_factor;
+    let mut names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name(system)).collect();
+    names.push(topic::resend(system));
+    names.push(topic::dead_letters(system));
+    let partitions = i32::from(lanes.count());
+    let new: Vec<_> = names
+        .iter()
+        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(replicas)))
+        .collect();
+    let options = AdminOptions::new()
+        .operation_timeout(Some(ADMIN_TIMEOUT))
+        .request_timeout(Some(ADMIN_TIMEOUT));
+    for outcome in admin.create_topics(&new, &options).await? {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(TopicsError::Refused { topic, code }),
+        }
+    }
+    tokio::task::spawn_blocking(move || {
+        check_partitions(&admin, &names, usize::from(lanes.count()))
+    })
+    .await
+    .map_err(|_| KafkaError::Canceled)?
+}
+
+fn check_partitions(
+    admin: &AdminClient<DefaultClientContext>,
+    names: &[String],
+    expected: usize,
+) -> Result<(), TopicsError> {
+    for name in names {
+        let metadata = admin.inner().fetch_metadata(Some(name), ADMIN_TIMEOUT)?;
+        let found = metadata
+            .topics()
+            .first()
+            .map_or(0, |topic| topic.partitions().len());
+        // A topic that was created a moment ago may not have reached this broker yet; then there is nothing to compare.
+        if found != 0 && found != expected {
+            return Err(TopicsError::Partitions {
+                topic: name.clone(),
+                found,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,584 @@
+//! Publishing: straight from memory after the commit, in lane order; from the database whenever memory does not have it.
+//!
+//! The producer keeps its own copy of what is on its way, so a lane here is three numbers: how far it was handed over,
+//! how far the broker has it, how far it is written.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use contract::{Lane, Lanes, Record, Topic, topic};
+use deadpool_postgres::Pool;
+use process::{Component, Process};
+use rdkafka::{
+    ClientContext, Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use super::producer_config;
+use crate::{hints::Notifier, metrics::JournalMetrics, record, settings::KafkaSettings};
+
+/// Events read from the database at once when a lane is behind.
+const CATCH_UP_EVENTS: i64 = 1000;
+/// How often lanes are looked at without a reason, so that a lost hint costs no more than this.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause when the producer's queue is full, or after a delivery failed.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A request to send again is ignored this long after the lane went back: what was asked for is on its way.
+const GO_BACK_PAUSE: Duration = Duration::from_millis(500);
+/// How long a lane that is given away is waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How often the brokers are asked whether they are there, and how long they may take.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Dead letters published at once.
+const LETTERS: i64 = 100;
+
+/// A lane's way to the broker.
+#[derive(Default)]
+struct LaneState {
+    owned: bool,
+    /// The last sequence handed to the producer.
+    sent: i64,
+    /// The last sequence that the broker acknowledged.
+    acked: i64,
+    /// The last sequence known to be written.
+    end: i64,
+    /// Memory does not have what comes next: read it from the database.
+    behind: bool,
+    went_back_at: Option<Instant>,
+}
+
+/// What the delivery reports and the writer share.
+struct Relay {
+    lanes: Mutex<Vec<LaneState>>,
+    work: Notify,
+    broken: AtomicBool,
+}
+
+impl Relay {
+    fn lanes(&self) -> MutexGuard<'_, Vec<LaneState>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes back to `seq`: it and what follows is sent again, from the database.
+    fn go_back(&self, lane: Lane, seq: i64) {
+        if let Some(state) = self.lanes().get_mut(lane.index()) {
+            state.sent = state.sent.min(seq - 1);
+            state.behind = true;
+        }
+        self.work.notify_one();
+    }
+}
+
+/// What a delivery report is about: a lane and a sequence in one word. Zero is a message that is not an event.
+fn opaque(lane: Lane, seq: i64) -> usize {
+    (lane.index() + 1) << SEQ_BITS | usize::try_from(seq).unwrap_or(0)
+}
+
+/// Bits of the sequence in a delivery report: enough for 10,000 events a second for 800 years.
+const SEQ_BITS: u32 = 48;
+
+struct Reports(Arc<Relay>);
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.0.broken.store(true, Ordering::Release);
+            self.0.work.notify_one();
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let Some(index) = (opaque >> SEQ_BITS).checked_sub(1) else {
+            return;
+        };
+        let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
+        match result {
+            Ok(_) => {
+                if let Some(state) = self.0.lanes().get_mut(index) {
+                    state.acked = state.acked.max(seq);
+                }
+            }
+            Err((error, message)) => {
+                tracing::warn!(topic = message.topic(), lane = index, seq, %error, "delivery failed; the lane goes back");
+                self.0.go_back(Lane(u16::try_from(index).unwrap_or(0)), seq);
+            }
+        }
+    }
+}
+
+/// Where a journal's events, requests and dead letters leave for Kafka.
+pub(crate) struct KafkaOutlet {
+    settings: Arc<KafkaSettings>,
+    system: Arc<str>,
+    /// The topic this journal feeds, and its name; nothing for a view.
+    feeds: Option<(Topic, String)>,
+    producer: RwLock<ThreadedProducer<Reports>>,
+    relay: Arc<Relay>,
+    read: Mutex<BTreeMap<(Topic, Lane), i64>>,
+    letters: AtomicBool,
+    others: Option<Notifier>,
+    schema: &'static str,
+    reads: Pool,
+    health: Component,
+    metrics: JournalMetrics,
+}
+
+/// What an outlet is made of.
+pub(crate) struct OutletParts {
+    pub settings: Arc<KafkaSettings>,
+    pub system: Arc<str>,
+    pub feeds: Option<Topic>,
+    pub lanes: Lanes,
+    pub others: Option<Notifier>,
+    pub schema: &'static str,
+    pub reads: Pool,
+    pub health: Component,
+    pub metrics: JournalMetrics,
+}
+
+impl KafkaOutlet {
+    /// An outlet with a producer of its own.
+    pub fn new(parts: OutletParts) -> Result<Arc<Self>, KafkaError> {
+        let relay = Arc::new(Relay {
+            lanes: Mutex::new(parts.lanes.all().map(|_| LaneState::default()).collect()),
+            work: Notify::new(),
+            broken: AtomicBool::new(false),
+        });
+        let producer = producer(&parts.settings, &relay)?;
+        Ok(Arc::new(Self {
+            feeds: parts.feeds.map(|topic| (topic, topic.name(&parts.system))),
+            settings: parts.settings,
+            system: parts.system,
+            producer: RwLock::new(producer),
+            relay,
+            read: Mutex::default(),
+            // Letters of an earlier life may be waiting.
+            letters: AtomicBool::new(true),
+            others: parts.others,
+            schema: parts.schema,
+            reads: parts.reads,
+            health: parts.health,
+            metrics: parts.metrics,
+        }))
+    }
+
+    /// Starts the tasks that keep lanes, letters and the brokers in sight.
+    pub fn start(self: &Arc<Self>, process: &Process) {
+        let (outlet, stop) = (Arc::clone(self), process.stop().clone());
+        process.spawn("kafka check", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = outlet.check() => {}
+            }
+        });
+        let (outlet, stop) = (Arc::clone(self), process.stop().clone());
+        process.spawn("kafka relay", async move {
+            let relay = async {
+                loop {
+                    let _ = timeout(LOOK_INTERVAL, outlet.relay.work.notified()).await;
+                    outlet.tend().await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = relay => {}
+            }
+        });
+    }
+
+    /// Publishes what a batch appended, as far as its lanes are ours and nothing before it is missing.
+    pub fn committed(&self, appended: &[Record]) {
+        let mut foreign = false;
+        for record in appended {
+            let mut lanes = self.relay.lanes();
+            let Some(state) = lanes.get_mut(record.lane.index()) else {
+                continue;
+            };
+            if !state.owned {
+                foreign = true;
+                continue;
+            }
+            state.end = state.end.max(record.seq);
+            if state.behind || record.seq <= state.sent {
+                continue;
+            }
+            // Another process appended in between, or the queue is full: the database has it.
+            if record.seq != state.sent + 1 || !self.send(record) {
+                state.behind = true;
+                self.relay.work.notify_one();
+                continue;
+            }
+            state.sent = record.seq;
+        }
+        if let (true, Some(others)) = (foreign, &self.others) {
+            others.appended();
+        }
+    }
+
+    /// Hands a record to the producer; `false` when its queue is full.
+    fn send(&self, record: &Record) -> bool {
+        let Some((topic, name)) = &self.feeds else {
+            return true;
+        };
+        let mut headers = OwnedHeaders::new_with_capacity(13);
+        record.headers(*topic, |key, value| {
+            let sofar = std::mem::take(&mut headers);
+            headers = sofar.insert(Header {
+                key,
+                value: Some(value),
+            });
+        });
+        let key = record.key();
+        let message = BaseRecord::with_opaque_to(name, opaque(record.lane, record.seq))
+            .partition(record.lane.as_i32())
+            .key(key.as_bytes())
+            .payload(&record.data[..])
+            .headers(headers);
+        self.producer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(message)
+            .is_ok()
+    }
+
+    /// A lane is ours.
+    pub fn own(&self, lane: Lane, published: i64, last: i64) {
+        if let Some(state) = self.relay.lanes().get_mut(lane.index()) {
+            *state = LaneState {
+                owned: true,
+                sent: published,
+                acked: published,
+                end: last,
+                behind: published < last,
+                went_back_at: None,
+            };
+        }
+        self.relay.work.notify_one();
+    }
+
+    /// A lane is not ours any more.
+    pub fn disown(&self, lane: Lane) {
+        if let Some(state) = self.relay.lanes().get_mut(lane.index()) {
+            state.owned = false;
+            state.behind = false;
+        }
+    }
+
+    /// The last sequence of a lane that the broker acknowledged.
+    pub fn published(&self, lane: Lane) -> i64 {
+        self.relay
+            .lanes()
+            .get(lane.index())
+            .filter(|state| state.owned)
+            .map_or(0, |state| state.acked)
+    }
+
+    /// Waits a little until the brokers have what was sent.
+    pub async fn drain(&self) {
+        let drained = async {
+            while self
+                .relay
+                .lanes()
+                .iter()
+                .any(|state| state.owned && state.acked < state.sent)
+            {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = timeout(DRAIN, drained).await;
+    }
+
+    /// Someone misses records of a lane from `seq` on.
+    pub fn send_again(&self, lane: Lane, seq: i64) {
+        let now = Instant::now();
+        let mut lanes = self.relay.lanes();
+        let Some(state) = lanes.get_mut(lane.index()) else {
+            return;
+        };
+        let resting = state
+            .went_back_at
+            .is_some_and(|at| now - at < GO_BACK_PAUSE);
+        if !state.owned || resting || seq < 1 || seq > state.sent {
+            return;
+        }
+        state.went_back_at = Some(now);
+        state.sent = seq - 1;
+        state.behind = true;
+        drop(lanes);
+        tracing::warn!(schema = self.schema, %lane, seq, "a consumer misses records; the lane is published again");
+        self.metrics.republished.inc();
+        self.relay.work.notify_one();
+    }
+
+    /// Something may have been appended by another process.
+    pub fn look(&self) {
+        self.relay.work.notify_one();
+    }
+
+    /// Asks the owner of a source's lane to send again.
+    pub fn ask_again(&self, source: Topic, lane: Lane, seq: i64) {
+        let name = topic::resend(&self.system);
+        let payload = format!(r#"{{"source":"{source}","lane":{lane},"from":{seq}}}"#);
+        let message = BaseRecord::with_opaque_to(&name, 0)
+            .partition(lane.as_i32())
+            .key(source.as_str())
+            .payload(&payload);
+        // Asked again in a second if this one is lost.
+        let _ = self
+            .producer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(message);
+    }
+
+    /// A consumed lane is durable up to before `offset`.
+    pub fn read_up_to(&self, source: Topic, lane: Lane, offset: i64) {
+        self.read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((source, lane), offset);
+    }
+
+    /// The offsets to tell Kafka since the last call.
+    pub fn take_read(&self) -> BTreeMap<(Topic, Lane), i64> {
+        std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Dead letters were stored.
+    pub fn letters_waiting(&self) {
+        self.letters.store(true, Ordering::Release);
+        self.relay.work.notify_one();
+    }
+
+    // The relay task.
+
+    async fn tend(&self) {
+        if self.relay.broken.swap(false, Ordering::AcqRel) {
+            self.renew();
+        }
+        if self.feeds.is_some()
+            && let Err(error) = self.catch_up().await
+        {
+            tracing::debug!(schema = self.schema, error, "lanes could not be caught up");
+            sleep(PAUSE).await;
+            self.relay.work.notify_one();
+        }
+        if self.letters.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.publish_letters().await
+        {
+            tracing::debug!(schema = self.schema, error, "dead letters wait");
+            self.letters.store(true, Ordering::Release);
+        }
+    }
+
+    /// A producer that met an error it cannot recover from is replaced; what it had not delivered is sent again.
+    fn renew(&self) {
+        match producer(&self.settings, &self.relay) {
+            Ok(renewed) => {
+                tracing::warn!(schema = self.schema, "producer renewed");
+                *self
+                    .producer
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = renewed;
+                for state in self.relay.lanes().iter_mut().filter(|state| state.owned) {
+                    state.sent = state.acked;
+                    state.behind = true;
+                }
+            }
+            Err(error) => {
+                tracing::error!(schema = self.schema, %error, "producer cannot be made");
+                self.relay.broken.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Publishes from the database what memory does not have, until every owned lane is at its end.
+    async fn catch_up(&self) -> Result<(), String> {
+        let client = self.reads.get().await.map_err(|error| error.to_string())?;
+        let ends = "SELECT lane, last_seq FROM lane_head";
+        for row in client
+            .query(ends, &[])
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            let lane = usize::from(row.get::<_, i16>(0).unsigned_abs());
+            if let Some(state) = self.relay.lanes().get_mut(lane).filter(|state| state.owned) {
+                state.end = state.end.max(row.get(1));
+            }
+        }
+        loop {
+            let behind = self.behind();
+            if behind.is_empty() {
+                return Ok(());
+            }
+            let records = record::after(&client, self.schema, &behind, CATCH_UP_EVENTS)
+                .await
+                .map_err(|error| error.to_string())?;
+            if !self.resume(&records) {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// The lanes to read from the database, and from where. A lane that a writer finished meanwhile is let go.
+    fn behind(&self) -> Vec<(Lane, i64)> {
+        let mut behind = Vec::new();
+        for (lane, state) in (0..).map(Lane).zip(self.relay.lanes().iter_mut()) {
+            state.behind = state.owned && state.sent < state.end;
+            if state.behind {
+                behind.push((lane, state.sent));
+            }
+        }
+        behind
+    }
+
+    /// Sends what was read; `false` when the producer cannot take more now.
+    fn resume(&self, records: &[Record]) -> bool {
+        for record in records {
+            let mut lanes = self.relay.lanes();
+            let Some(state) = lanes.get_mut(record.lane.index()) else {
+                continue;
+            };
+            // The lane was given away or went back meanwhile: the next round sees to it.
+            if !state.owned || record.seq != state.sent + 1 {
+                continue;
+            }
+            if !self.send(record) {
+                return false;
+            }
+            state.sent = record.seq;
+        }
+        !records.is_empty()
+    }
+
+    async fn publish_letters(&self) -> Result<(), String> {
+        let client = self.reads.get().await.map_err(|error| error.to_string())?;
+        let waiting = "SELECT id, source, lane, place, reason, kind, key, payload FROM dead_letter
+                       WHERE NOT published ORDER BY id LIMIT $1";
+        let rows = client
+            .query(waiting, &[&LETTERS])
+            .await
+            .map_err(|error| error.to_string())?;
+        let name = topic::dead_letters(&self.system);
+        for row in &rows {
+            let headers = letter_headers(row, self.schema);
+            let (key, payload): (Option<&[u8]>, Option<&[u8]>) = (row.get(6), row.get(7));
+            let message = BaseRecord::with_opaque_to(&name, 0)
+                .partition(i32::from(row.get::<_, i16>(2)))
+                .key(key.unwrap_or_default())
+                .payload(payload.unwrap_or_default())
+                .headers(headers);
+            let sent = self
+                .producer
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .send(message);
+            sent.map_err(|(error, _)| error.to_string())?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.flush().await?;
+        let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let done = "UPDATE dead_letter SET published = true WHERE id = ANY($1)";
+        client
+            .execute(done, &[&ids])
+            .await
+            .map_err(|error| error.to_string())?;
+        if rows.len() == usize::try_from(LETTERS).unwrap_or(usize::MAX) {
+            self.letters_waiting();
+        }
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), String> {
+        let producer = self
+            .producer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let flushed = tokio::task::spawn_blocking(move || producer.flush(DRAIN)).await;
+        flushed
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    }
+
+    /// Asks the brokers now and then whether they are there. The first message makes the producer fetch its id, which
+    /// takes half a second; so it is sent before anyone waits for it.
+    async fn check(&self) {
+        let topic = topic::resend(&self.system);
+        let warm = BaseRecord::<(), (), usize>::with_opaque_to(&topic, 0).partition(0);
+        let _ = self
+            .producer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(warm);
+        loop {
+            let producer = self
+                .producer
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let topic = topic.clone();
+            let asked = tokio::task::spawn_blocking(move || {
+                producer
+                    .client()
+                    .fetch_metadata(Some(&topic), CHECK_TIMEOUT)
+                    .map(|_| ())
+            });
+            match asked.await {
+                Ok(Ok(())) => self.health.up(),
+                _ => self.health.down("no broker answers"),
+            }
+            sleep(CHECK_INTERVAL).await;
+        }
+    }
+}
+
+fn producer(
+    settings: &KafkaSettings,
+    relay: &Arc<Relay>,
+) -> Result<ThreadedProducer<Reports>, KafkaError> {
+    producer_config(settings).create_with_context(Reports(Arc::clone(relay)))
+}
+
+/// Where a dead letter came from and why it is one.
+fn letter_headers(row: &tokio_postgres::Row, schema: &str) -> OwnedHeaders {
+    let source = Topic::ALL
+        .into_iter()
+        .find(|topic| topic.code() == row.get::<_, i16>(1));
+    let (lane, place) = (
+        row.get::<_, i16>(2).to_string(),
+        row.get::<_, i64>(3).to_string(),
+    );
+    let values: [(&str, Option<&str>); 6] = [
+        ("dl_reader", Some(schema)),
+        ("dl_source", source.map(Topic::as_str)),
+        ("dl_lane", Some(&lane)),
+        ("dl_place", Some(&place)),
+        ("dl_reason", Some(row.get(4))),
+        ("dl_kind", row.get(5)),
+    ];
+    let headers = OwnedHeaders::new_with_capacity(values.len());
+    values.iter().fold(headers, |headers, (key, value)| {
+        headers.insert(Header { key, value: *value })
+    })
+}

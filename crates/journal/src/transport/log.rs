@@ -1,0 +1,263 @@
+//! The `log` transport: a consumer reads the source's event table by lane and sequence. Within one process the records
+//! are handed over in memory, as far as a short window holds them; the table is read for the rest.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use contract::{Lane, Lanes, Record, Topic};
+use process::Process;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_postgres::Client;
+
+use super::{Body, DELIVERY_RECORDS, Delivery, Incoming, Positions};
+use crate::{database::Database, hints, record};
+
+/// Records of a lane that are kept for readers in this process. A reader that falls further behind reads the table.
+const WINDOW_RECORDS: usize = 1024;
+/// How often a reader looks into the table without having been woken.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Pause before a lost read connection is made anew.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the services of one process share under the `log` transport.
+pub struct LogHub {
+    topics: BTreeMap<Topic, TopicLog>,
+    /// Every service of the system runs in this process.
+    pub(crate) alone: bool,
+}
+
+struct TopicLog {
+    lanes: Vec<Mutex<VecDeque<Arc<Record>>>>,
+    readers: Mutex<Vec<Arc<Notify>>>,
+}
+
+impl LogHub {
+    /// A hub for a system of `lanes`. `alone` says that every service of the system runs in this process.
+    pub fn new(lanes: Lanes, alone: bool) -> Arc<Self> {
+        let topic = |topic| {
+            let lanes = lanes.all().map(|_| Mutex::default()).collect();
+            (
+                topic,
+                TopicLog {
+                    lanes,
+                    readers: Mutex::default(),
+                },
+            )
+        };
+        Arc::new(Self {
+            topics: Topic::ALL.into_iter().map(topic).collect(),
+            alone,
+        })
+    }
+
+    /// Hands records over and wakes the readers of their topic.
+    pub(crate) fn appended(&self, topic: Topic, records: Vec<Record>) {
+        let Some(log) = self.topics.get(&topic) else {
+            return;
+        };
+        for record in records {
+            let Some(lane) = log.lanes.get(record.lane.index()) else {
+                continue;
+            };
+            let mut window = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another process may have appended in between; the table has it.
+            if window.back().is_some_and(|last| last.seq + 1 != record.seq) {
+                window.clear();
+            }
+            if window.len() == WINDOW_RECORDS {
+                window.pop_front();
+            }
+            window.push_back(Arc::new(record));
+        }
+        self.wake(topic);
+    }
+
+    /// Wakes the readers of a topic.
+    pub(crate) fn wake(&self, topic: Topic) {
+        if let Some(log) = self.topics.get(&topic) {
+            log.readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .for_each(|reader| reader.notify_one());
+        }
+    }
+
+    fn join(&self, topic: Topic) -> Arc<Notify> {
+        let woken = Arc::new(Notify::new());
+        if let Some(log) = self.topics.get(&topic) {
+            log.readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::clone(&woken));
+        }
+        woken
+    }
+
+    /// Up to `limit` records behind `seq` that are in memory; nothing when the window does not reach back that far.
+    fn after(&self, topic: Topic, lane: Lane, seq: i64, limit: usize) -> Option<Vec<Arc<Record>>> {
+        let window = self.topics.get(&topic)?.lanes.get(lane.index())?;
+        let window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = window.front() else {
+            return Some(Vec::new());
+        };
+        let from = usize::try_from(seq + 1 - first.seq).ok()?;
+        Some(window.iter().skip(from).take(limit).cloned().collect())
+    }
+}
+
+/// Which lanes to read, and from where; set by the one who watches over ownership.
+#[derive(Default)]
+pub(crate) struct Cursors {
+    pub generation: u64,
+    pub positions: Positions,
+}
+
+/// Reads one source for one journal until the process stops.
+pub(crate) struct LogReader {
+    pub hub: Arc<LogHub>,
+    pub source: Topic,
+    pub database: Database,
+    pub cursors: tokio::sync::watch::Receiver<Arc<Cursors>>,
+    pub deliveries: mpsc::Sender<Delivery>,
+}
+
+impl LogReader {
+    /// Starts reading.
+    pub fn start(mut self, process: &Process) {
+        if !self.hub.alone {
+            let hub = Arc::clone(&self.hub);
+            hints::listen(&self.database, &[self.source], process, move |topic| {
+                hub.wake(topic);
+            });
+        }
+        let stop = process.stop().clone();
+        process.spawn("log reader", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.run() => {}
+            }
+        });
+    }
+
+    async fn run(&mut self) {
+        let woken = self.hub.join(self.source);
+        let mut generation = 0;
+        let mut lanes = BTreeMap::new();
+        let mut client = None;
+        let mut look = true;
+        loop {
+            let cursors = self.cursors.borrow_and_update().clone();
+            if cursors.generation == generation {
+                lanes.retain(|lane, _| cursors.positions.iter().any(|(_, owned, _)| owned == lane));
+            } else {
+                generation = cursors.generation;
+                lanes = self.of_source(&cursors.positions);
+                look = true;
+            }
+            let records = self.next(&mut lanes, &mut client, look).await;
+            if records.is_empty() {
+                look = self.wait(&woken).await;
+            } else {
+                let delivery = Delivery {
+                    generation,
+                    records,
+                };
+                if self.deliveries.send(delivery).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn of_source(&self, positions: &Positions) -> BTreeMap<Lane, i64> {
+        let ours = positions.iter().filter(|(topic, ..)| *topic == self.source);
+        ours.map(|(_, lane, position)| (*lane, position.seq))
+            .collect()
+    }
+
+    /// Waits for a wake-up; tells whether the table should be looked into.
+    async fn wait(&mut self, woken: &Notify) -> bool {
+        tokio::select! {
+            waited = timeout(LOOK_INTERVAL, woken.notified()) => waited.is_err() || !self.hub.alone,
+            _ = self.cursors.changed() => true,
+        }
+    }
+
+    /// The next records of every lane: from memory where it reaches, else from the table.
+    async fn next(
+        &self,
+        lanes: &mut BTreeMap<Lane, i64>,
+        client: &mut Option<Client>,
+        look: bool,
+    ) -> Vec<Incoming> {
+        let limit = (DELIVERY_RECORDS / lanes.len().max(1)).max(1);
+        let mut records = Vec::new();
+        let mut missing = Vec::new();
+        for (lane, seq) in lanes.iter_mut() {
+            match self.hub.after(self.source, *lane, *seq, limit) {
+                Some(found) if !found.is_empty() => {
+                    *seq = found.last().map_or(*seq, |record| record.seq);
+                    records.extend(
+                        found
+                            .iter()
+                            .map(|record| self.incoming(Record::clone(record))),
+                    );
+                }
+                Some(_) if !look => {}
+                _ => missing.push((*lane, *seq)),
+            }
+        }
+        if records.is_empty() && !missing.is_empty() {
+            for record in self.read_table(&missing, limit, client).await {
+                lanes.insert(record.lane, record.seq);
+                records.push(self.incoming(record));
+            }
+        }
+        records
+    }
+
+    fn incoming(&self, record: Record) -> Incoming {
+        let (lane, offset) = (record.lane, record.seq);
+        Incoming {
+            source: self.source,
+            lane,
+            offset,
+            body: Body::Record(Box::new(record)),
+        }
+    }
+
+    async fn read_table(
+        &self,
+        missing: &[(Lane, i64)],
+        limit: usize,
+        client: &mut Option<Client>,
+    ) -> Vec<Record> {
+        let schema = self.source.as_str();
+        if client.as_ref().is_none_or(Client::is_closed) {
+            *client = self.database.connect_to(schema).await.ok();
+        }
+        let Some(connection) = client else {
+            sleep(RECONNECT_PAUSE).await;
+            return Vec::new();
+        };
+        let read = record::after(
+            connection,
+            schema,
+            missing,
+            i64::try_from(limit).unwrap_or(1),
+        )
+        .await;
+        read.unwrap_or_else(|error| {
+            tracing::debug!(source = schema, %error, "event table could not be read");
+            *client = None;
+            Vec::new()
+        })
+    }
+}

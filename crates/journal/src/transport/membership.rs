@@ -1,0 +1,288 @@
+//! Who owns which lane under the `log` transport: the replicas of a service write a heartbeat into its schema and share
+//! the lanes evenly. Epochs fence; this only decides who should try.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use contract::{Lane, Lanes};
+use process::Process;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_postgres::Client;
+
+use super::{Control, Intake, Positions, log::Cursors};
+use crate::database::Database;
+
+/// How often a replica says that it is there, and looks who else is.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// After this time without a heartbeat a replica's lanes are taken over. A replica whose connection ended is not waited for.
+const SESSION_SECONDS: f64 = 5.0;
+/// How long the writer may take to claim or release lanes before the attempt is given up for this heartbeat.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one look at the members may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Says that we are there; whoever was not seen for long is forgotten.
+const BEAT: &str = "
+WITH gone AS (DELETE FROM member WHERE seen_at < now() - interval '10 minutes')
+INSERT INTO member (id, seen_at, backend_pid, backend_start)
+SELECT $1, clock_timestamp(), a.pid, a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, backend_pid = excluded.backend_pid,
+    backend_start = excluded.backend_start";
+/// Who is there: a fresh heartbeat, and the connection that wrote it still open.
+const LIVE: &str = "
+SELECT m.id FROM member m JOIN pg_stat_activity a ON a.pid = m.backend_pid AND a.backend_start = m.backend_start
+WHERE m.seen_at > clock_timestamp() - make_interval(secs => $1) ORDER BY m.id";
+
+/// Watches over the lanes of one journal.
+pub(crate) struct Membership {
+    pub member: Arc<str>,
+    pub schema: &'static str,
+    pub lanes: Lanes,
+    pub database: Database,
+    pub intake: Intake,
+    pub cursors: watch::Sender<Arc<Cursors>>,
+}
+
+impl Membership {
+    /// Starts watching.
+    pub fn start(self, process: &Process) {
+        let stop = process.stop().clone();
+        process.spawn("membership", async move {
+            let mut client = None;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.run(&mut client) => {}
+            }
+            if let Some(client) = client {
+                let _ = client
+                    .execute("DELETE FROM member WHERE id = $1", &[&&*self.member])
+                    .await;
+            }
+        });
+    }
+
+    async fn run(&self, client: &mut Option<Client>) {
+        let mut beat = interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut generation = 0;
+        loop {
+            beat.tick().await;
+            let began = Instant::now();
+            if client.as_ref().is_none_or(Client::is_closed) {
+                *client = self.database.connect_to(self.schema).await.ok();
+            }
+            let Some(connection) = client else {
+                sleep(HEARTBEAT).await;
+                continue;
+            };
+            match timeout(QUERY_TIMEOUT, self.look(connection)).await {
+                Ok(Ok(seen)) => self.rebalance(&seen, &mut generation).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(schema = self.schema, %error, "heartbeat failed");
+                    *client = None;
+                }
+                Err(_) => *client = None,
+            }
+            tracing::trace!(
+                schema = self.schema,
+                seconds = began.elapsed().as_secs_f64(),
+                "heartbeat"
+            );
+        }
+    }
+
+    async fn look(&self, client: &Client) -> Result<Seen, tokio_postgres::Error> {
+        client.execute(BEAT, &[&&*self.member]).await?;
+        let live = client.query(LIVE, &[&SESSION_SECONDS]).await?;
+        let owners = client
+            .query("SELECT lane, owner FROM lane_head", &[])
+            .await?;
+        let lane = |row: &tokio_postgres::Row| Lane(row.get::<_, i16>(0).unsigned_abs());
+        Ok(Seen {
+            live: live.iter().map(|row| row.get(0)).collect(),
+            owners: owners.iter().map(|row| (lane(row), row.get(1))).collect(),
+        })
+    }
+
+    async fn rebalance(&self, seen: &Seen, generation: &mut u64) {
+        let plan = plan(self.lanes, &self.member, seen);
+        if !plan.release.is_empty() {
+            let (reply, released) = oneshot::channel();
+            self.keep_reading(|lane| !plan.release.contains(&lane));
+            let control = Control::Revoke {
+                lanes: plan.release,
+                reply,
+            };
+            if self.intake.controls.send(control).await.is_ok() {
+                let _ = timeout(CONTROL_TIMEOUT, released).await;
+            }
+        }
+        if !plan.claim.is_empty() {
+            *generation += 1;
+            let others = seen
+                .live
+                .iter()
+                .filter(|id| **id != *self.member)
+                .cloned()
+                .collect();
+            let (reply, claimed) = oneshot::channel();
+            let control = Control::Assign {
+                lanes: plan.claim,
+                generation: *generation,
+                unless_owned_by: Some(others),
+                reply,
+            };
+            if self.intake.controls.send(control).await.is_ok()
+                && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
+            {
+                self.cursors.send_replace(Arc::new(Cursors {
+                    generation: *generation,
+                    positions,
+                }));
+            }
+        }
+    }
+
+    fn keep_reading(&self, kept: impl Fn(Lane) -> bool) {
+        self.cursors.send_modify(|cursors| {
+            let positions: Positions = cursors
+                .positions
+                .iter()
+                .filter(|(_, lane, _)| kept(*lane))
+                .copied()
+                .collect();
+            *cursors = Arc::new(Cursors {
+                generation: cursors.generation,
+                positions,
+            });
+        });
+    }
+}
+
+/// What a look at the members shows.
+struct Seen {
+    /// Who is there, in order.
+    live: Vec<String>,
+    /// Who owns each lane.
+    owners: BTreeMap<Lane, Option<String>>,
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    claim: Vec<Lane>,
+    release: Vec<Lane>,
+}
+
+/// An even share, with as few moves as possible: we give away what we have too much of, and take what nobody has.
+fn plan(lanes: Lanes, me: &str, seen: &Seen) -> Plan {
+    let Some(rank) = seen.live.iter().position(|id| id == me) else {
+        return Plan {
+            claim: Vec::new(),
+            release: Vec::new(),
+        };
+    };
+    let (count, members) = (usize::from(lanes.count()), seen.live.len());
+    let share = count / members + usize::from(rank < count % members);
+    let owner = |lane: &Lane| seen.owners.get(lane).and_then(Option::as_deref);
+    let mine: Vec<Lane> = lanes.all().filter(|lane| owner(lane) == Some(me)).collect();
+    let free = lanes
+        .all()
+        .filter(|lane| owner(lane).is_none_or(|owner| !seen.live.iter().any(|id| id == owner)));
+    Plan {
+        claim: free.take(share.saturating_sub(mine.len())).collect(),
+        release: mine.into_iter().skip(share).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(live: &[&str], owners: &[Option<&str>]) -> Seen {
+        Seen {
+            live: live.iter().map(|id| (*id).to_owned()).collect(),
+            owners: (0..)
+                .map(Lane)
+                .zip(owners.iter().map(|owner| owner.map(str::to_owned)))
+                .collect(),
+        }
+    }
+
+    fn lanes(count: u16) -> Lanes {
+        Lanes::new(count).expect("in range")
+    }
+
+    #[test]
+    fn one_replica_takes_every_lane() {
+        let plan = plan(lanes(3), "a", &seen(&["a"], &[None, None, None]));
+        assert_eq!(
+            plan,
+            Plan {
+                claim: vec![Lane(0), Lane(1), Lane(2)],
+                release: vec![]
+            }
+        );
+    }
+
+    #[test]
+    fn a_second_replica_is_given_its_share_and_no_more() {
+        let owners = [Some("a"), Some("a"), Some("a")];
+        assert_eq!(
+            plan(lanes(3), "a", &seen(&["a", "b"], &owners)),
+            Plan {
+                claim: vec![],
+                release: vec![Lane(2)]
+            }
+        );
+        assert_eq!(
+            plan(lanes(3), "b", &seen(&["a", "b"], &owners)),
+            Plan {
+                claim: vec![],
+                release: vec![]
+            }
+        );
+        let owners = [Some("a"), Some("a"), None];
+        assert_eq!(
+            plan(lanes(3), "b", &seen(&["a", "b"], &owners)),
+            Plan {
+                claim: vec![Lane(2)],
+                release: vec![]
+            }
+        );
+    }
+
+    #[test]
+    fn the_lanes_of_the_dead_are_taken() {
+        let plan = plan(lanes(2), "b", &seen(&["b"], &[Some("a"), Some("b")]));
+        assert_eq!(
+            plan,
+            Plan {
+                claim: vec![Lane(0)],
+                release: vec![]
+            }
+        );
+    }
+
+    #[test]
+    fn shares_cover_every_lane_for_any_number_of_replicas() {
+        for members in 1..=9_usize {
+            let live: Vec<String> = (0..members).map(|n| format!("m{n}")).collect();
+            let look = Seen {
+                live: live.clone(),
+                owners: lanes(6).all().map(|lane| (lane, None)).collect(),
+            };
+            let total: usize = live
+                .iter()
+                .map(|me| plan(lanes(6), me, &look).claim.len())
+                .sum();
+            assert_eq!(total, 6, "{members} replicas");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The writer: one task that settles batch after batch on one connection. Both doors, HTTP and the transport, lead here.
+
+mod attempt;
+mod ownership;
+mod settle;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use contract::{Lane, Record, Topic};
+use process::{Component, Process};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
+};
+use uuid::Uuid;
+
+use crate::{
+    Model, OwnedLanes, Refused, Unreadable,
+    batch::{Batch, Item, Letter, MAX_BATCH, Origin, Pace},
+    database::Database,
+    inbox::{Inbox, Verdict},
+    metrics::{Consumed, Fate, JournalMetrics},
+    outlet::Outlet,
+    session::Session,
+    transport::{Body, Control, Delivery, Incoming},
+};
+
+/// How often positions are stored that moved without anything to settle.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+/// How long callers may still come after the process was told to stop.
+const LAST_CALLERS: Duration = Duration::from_secs(15);
+
+/// A command and who waits for its answer.
+pub(crate) struct Submission<M: Model> {
+    pub lane: Lane,
+    pub command: M::Command,
+    pub trace: Option<Box<str>>,
+    pub answer: oneshot::Sender<Result<M::Answer, Refused>>,
+}
+
+/// Where work comes in.
+pub(crate) struct Doors<M: Model> {
+    pub commands: mpsc::Receiver<Submission<M>>,
+    pub deliveries: mpsc::Receiver<Delivery>,
+    pub controls: mpsc::Receiver<Control>,
+}
+
+/// A lane that is ours.
+struct Owned {
+    epoch: i64,
+    inboxes: BTreeMap<Topic, Inbox>,
+}
+
+/// Why a batch did not become durable.
+enum Failure<M: Model> {
+    /// Other processes own these lanes now; their records are not ours to apply.
+    Lost(Vec<Lane>),
+    /// The connection was lost before the commit was sent: nothing happened.
+    Away(String),
+    /// The connection was lost while the commit was on its way.
+    Unsure(Outcome<M>),
+    /// PostgreSQL ended the transaction for the sake of another one.
+    Again(tokio_postgres::Error),
+    /// This batch cannot be settled as it is.
+    Broken(String),
+}
+
+/// What a settled batch gave.
+struct Outcome<M: Model> {
+    answers: Vec<M::Answer>,
+    rows: Option<M::Rows>,
+    appended: Vec<Record>,
+}
+
+type Pending<M> = Batch<<M as Model>::Command, <M as Model>::Answer>;
+
+/// The writer of one journal.
+pub(crate) struct Writer<M: Model> {
+    model: Arc<M>,
+    schema: &'static str,
+    sources: &'static [Topic],
+    member: Arc<str>,
+    database: Database,
+    session: Option<Session>,
+    owned: BTreeMap<Lane, Owned>,
+    owned_lanes: watch::Sender<OwnedLanes>,
+    generation: u64,
+    outlet: Outlet,
+    pending: Pending<M>,
+    pace: Pace,
+    begun_at: Instant,
+    /// Nobody can ask any more.
+    closed: bool,
+    health: Component,
+    metrics: JournalMetrics,
+    process: Process,
+}
+
+/// What a writer is made of.
+pub(crate) struct Parts<M: Model> {
+    pub model: Arc<M>,
+    pub schema: &'static str,
+    pub sources: &'static [Topic],
+    pub member: Arc<str>,
+    pub database: Database,
+    pub owned_lanes: watch::Sender<OwnedLanes>,
+    pub outlet: Outlet,
+    pub health: Component,
+    pub metrics: JournalMetrics,
+    pub process: Process,
+}
+
+impl<M: Model> Writer<M> {
+    pub fn new(parts: Parts<M>) -> Self {
+        let now = Instant::now();
+        let Parts {
+            model,
+            schema,
+            sources,
+            member,
+            database,
+            owned_lanes,
+            outlet,
+            health,
+            metrics,
+            process,
+        } = parts;
+        Self {
+            model,
+            schema,
+            sources,
+            member,
+            database,
+            session: None,
+            owned: BTreeMap::new(),
+            owned_lanes,
+            generation: 0,
+            outlet,
+            pending: Batch::new(),
+            pace: Pace::new(now),
+            begun_at: now,
+            closed: false,
+            health,
+            metrics,
+            process,
+        }
+    }
+
+    /// Settles what comes in until the process stops and nobody can ask any more.
+    pub async fn run(mut self, mut doors: Doors<M>) {
+        let mut flush = interval(FLUSH_INTERVAL);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.process.stop().clone();
+        let last_callers = async move {
+            stop.cancelled().await;
+            sleep(LAST_CALLERS).await;
+        };
+        tokio::pin!(last_callers);
+        self.connect(&mut doors).await;
+        loop {
+            tokio::select! {
+                biased;
+                Some(control) = doors.controls.recv() => self.control(control, &mut doors).await,
+                open = self.gather(&mut doors.commands, &mut doors.deliveries) => {
+                    self.settle_pending(&mut doors).await;
+                    if !open {
+                        break;
+                    }
+                }
+                _ = flush.tick() => self.flush(&mut doors).await,
+                () = &mut last_callers => break,
+            }
+        }
+        let lanes = self.owned.keys().copied().collect();
+        self.release(lanes).await;
+    }
+
+    // What comes in.
+
+    /// Gathers a batch: waits for the first item, lets company come, and takes what is there. Nothing is lost when it is
+    /// dropped half-way. `false` when nobody can ask any more.
+    async fn gather(
+        &mut self,
+        commands: &mut mpsc::Receiver<Submission<M>>,
+        deliveries: &mut mpsc::Receiver<Delivery>,
+    ) -> bool {
+        if self.pending.items.is_empty() && self.pending.letters.is_empty() {
+            tokio::select! {
+                biased;
+                Some(delivery) = deliveries.recv() => self.take_in(delivery),
+                submission = commands.recv(), if !self.closed => match submission {
+                    Some(submission) => self.admit(submission),
+                    None => self.closed = true,
+                },
+                () = self.process.stop().cancelled(), if self.closed => return false,
+            }
+        }
+        sleep_until((self.begun_at + self.pace.gap()).into()).await;
+        while self.pending.items.len() < MAX_BATCH
+            && let Ok(delivery) = deliveries.try_recv()
+        {
+            self.take_in(delivery);
+        }
+        while self.pending.items.len() < MAX_BATCH
+            && let Ok(submission) = commands.try_recv()
+        {
+            self.admit(submission);
+        }
+        true
+    }
+
+    fn admit(
+        &mut self,
+        Submission {
+            lane,
+            command,
+            trace,
+            answer,
+        }: Submission<M>,
+    ) {
+        self.metrics.queued.dec();
+        self.pending.items.push(Item {
+            lane,
+            command,
+            origin: Origin::Caller { answer, trace },
+        });
+    }
+
+    fn take_in(&mut self, delivery: Delivery) {
+        if delivery.generation != self.generation {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(Incoming {
+            body: Body::Record(record),
+            ..
+        }) = delivery.records.first()
+        {
+            let lag = (Utc::now() - record.at).to_std().unwrap_or_default();
+            self.metrics.lag_seconds.observe(lag.as_secs_f64());
+        }
+        for incoming in delivery.records {
+            let source = incoming.source;
+            if let Some(fate) = self.receive(incoming, now) {
+                self.metrics
+                    .consumed
+                    .get_or_create(&Consumed {
+                        source: source.as_str(),
+                        fate,
+                    })
+                    .inc();
+            }
+        }
+    }
+
+    /// Judges one record; `None` when its lane is not ours.
+    fn receive(&mut self, incoming: Incoming, now: Instant) -> Option<Fate> {
+        let Incoming {
+            source,
+            lane,
+            offset,
+            body,
+        } = incoming;
+        let inbox = self.owned.get_mut(&lane)?.inboxes.get_mut(&source)?;
+        let record = match body {
+            Body::Record(record) if record.lane == lane => record,
+            Body::Record(record) => {
+                inbox.pass(offset);
+                let reason = format!("it says lane {} and came in lane {lane}", record.lane);
+                let letter = letter(source, lane, offset, reason, Some(&record), None, None);
+                self.pending.letters.push(letter);
+                return Some(Fate::DeadLetter);
+            }
+            Body::Unreadable {
+                reason,
+                key,
+                payload,
+            } => {
+                inbox.pass(offset);
+                self.pending
+                    .letters
+                    .push(letter(source, lane, offset, reason, None, key, payload));
+                return Some(Fate::DeadLetter);
+            }
+        };
+        match inbox.judge(record.seq, offset, now) {
+            Verdict::Duplicate => Some(Fate::Duplicate),
+            Verdict::Gap { ask } => {
+                if ask {
+                    let expected = inbox.accepted.seq + 1;
+                    tracing::warn!(schema = self.schema, %source, %lane, expected, found = record.seq, "gap in a lane; asking its source to send again");
+                    self.outlet.ask_again(source, lane, expected);
+                }
+                Some(Fate::Gap)
+            }
+            Verdict::Apply => Some(self.apply(source, lane, offset, record)),
+        }
+    }
+
+    fn apply(&mut self, source: Topic, lane: Lane, offset: i64, record: Box<Record>) -> Fate {
+        match self.model.read(source, &record) {
+            Ok(None) => Fate::Passed,
+            Ok(Some(command)) => {
+                let origin = Origin::Record {
+                    source,
+                    record,
+                    offset,
+                };
+                self.pending.items.push(Item {
+                    lane,
+                    command,
+                    origin,
+                });
+                Fate::Applied
+            }
+            Err(error) => {
+                self.bury(source, lane, &record, &error);
+                Fate::DeadLetter
+            }
+        }
+    }
+
+    fn bury(&mut self, source: Topic, lane: Lane, record: &Record, error: &Unreadable) {
+        tracing::warn!(schema = self.schema, %source, %lane, seq = record.seq, kind = %record.kind, %error, "record put to the dead letters");
+        self.pending.letters.push(letter(
+            source,
+            lane,
+            record.seq,
+            error.to_string(),
+            Some(record),
+            None,
+            None,
+        ));
+    }
+}
+
+fn letter(
+    source: Topic,
+    lane: Lane,
+    place: i64,
+    reason: String,
+    record: Option<&Record>,
+    key: Option<Vec<u8>>,
+    payload: Option<Vec<u8>>,
+) -> Letter {
+    Letter {
+        id: Uuid::now_v7(),
+        source,
+        lane,
+        place,
+        reason,
+        kind: record.map(|record| record.kind.to_string()),
+        key: key.or_else(|| record.map(|record| record.key().as_bytes().to_owned())),
+        payload: payload.or_else(|| record.map(|record| record.data.to_vec())),
+        at: Utc::now(),
+    }
+}

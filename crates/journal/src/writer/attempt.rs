@@ -1,0 +1,183 @@
+//! One attempt at a batch: one transaction of two round trips.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use contract::Lane;
+use tokio_postgres::Row;
+
+use super::{Failure, Outcome, Pending, Writer};
+use crate::{
+    Decision, Model, Query,
+    columns::{EventColumns, InboxColumns, LaneColumns, LetterColumns},
+    schema,
+    session::{BEGIN, COMMIT, Trip, references},
+};
+
+impl<M: Model> Writer<M> {
+    /// One attempt at a batch: one transaction, two round trips.
+    pub(super) async fn attempt(&mut self, batch: &Pending<M>) -> Result<Outcome<M>, Failure<M>> {
+        let Some(session) = &self.session else {
+            return Err(Failure::Broken("the process is ending".to_owned()));
+        };
+        let commands: Vec<_> = batch.items.iter().map(|item| &item.command).collect();
+        let loads = if commands.is_empty() {
+            Vec::new()
+        } else {
+            self.model.load(&commands)
+        };
+        let lanes = batch.lanes();
+        let numbers: Vec<i16> = lanes.iter().map(|lane| lane.as_i16()).collect();
+
+        let mut trip = Trip::new(session);
+        trip.add(BEGIN, vec![]);
+        trip.add(schema::LOCK_LANES, vec![&numbers]);
+        for query in &loads {
+            trip.add(query.sql, references(&query.parameters));
+        }
+        let mut results = match trip.send().await {
+            Ok(results) => results,
+            Err(error) => return Err(self.abandon(error).await),
+        };
+        let loaded = results.split_off(2);
+        let heads = results.pop().unwrap_or_default();
+        let heads = match self.heads(&heads, batch, lanes.len()) {
+            Ok(heads) => heads,
+            Err(failure) => return Err(self.roll_back(failure).await),
+        };
+
+        let (outcome, writes) = match self.decide(batch, loaded, &heads) {
+            Ok(decided) => decided,
+            Err(reason) => return Err(self.roll_back(Failure::Broken(reason)).await),
+        };
+        self.store(batch, heads, outcome, writes).await
+    }
+
+    /// The lanes' last sequences, checked: every lane exists, and those whose records we apply are still ours.
+    fn heads(
+        &self,
+        rows: &[Row],
+        batch: &Pending<M>,
+        expected: usize,
+    ) -> Result<BTreeMap<Lane, i64>, Failure<M>> {
+        let mut heads = BTreeMap::new();
+        let mut lost = Vec::new();
+        for row in rows {
+            let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
+            heads.insert(lane, row.get(2));
+            let ours = self
+                .owned
+                .get(&lane)
+                .is_some_and(|owned| owned.epoch == row.get::<_, i64>(1));
+            if !ours && batch.reach.keys().any(|(_, reached)| *reached == lane) {
+                lost.push(lane);
+            }
+        }
+        if heads.len() != expected {
+            return Err(Failure::Broken(format!(
+                "{} of {expected} lanes exist",
+                heads.len()
+            )));
+        }
+        if lost.is_empty() {
+            Ok(heads)
+        } else {
+            Err(Failure::Lost(lost))
+        }
+    }
+
+    /// Decides every item in the order of arrival, and numbers the events.
+    fn decide(
+        &self,
+        batch: &Pending<M>,
+        loaded: Vec<Vec<Row>>,
+        heads: &BTreeMap<Lane, i64>,
+    ) -> Result<(Outcome<M>, Vec<Query>), String> {
+        let mut appended = Vec::with_capacity(batch.items.len());
+        if batch.items.is_empty() {
+            return Ok((
+                Outcome {
+                    answers: Vec::new(),
+                    rows: None,
+                    appended,
+                },
+                Vec::new(),
+            ));
+        }
+        let mut rows = self.model.rows(loaded).map_err(|error| error.to_string())?;
+        let now = Utc::now();
+        let mut answers = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            let mut decision = Decision {
+                now,
+                lane: item.lane,
+                cause: item.origin.cause(),
+                trace: item.origin.trace(),
+                appended: &mut appended,
+            };
+            answers.push(self.model.decide(&mut rows, &item.command, &mut decision));
+        }
+        let mut next = heads.clone();
+        for record in &mut appended {
+            let seq = next
+                .get_mut(&record.lane)
+                .ok_or("an event was appended to a lane that is not locked")?;
+            *seq += 1;
+            record.seq = *seq;
+        }
+        let writes = self.model.write(&rows);
+        Ok((
+            Outcome {
+                answers,
+                rows: Some(rows),
+                appended,
+            },
+            writes,
+        ))
+    }
+
+    /// The second round trip: writes everything and commits.
+    async fn store(
+        &mut self,
+        batch: &Pending<M>,
+        heads: BTreeMap<Lane, i64>,
+        outcome: Outcome<M>,
+        writes: Vec<Query>,
+    ) -> Result<Outcome<M>, Failure<M>> {
+        let Some(session) = &self.session else {
+            return Err(Failure::Broken("the process is ending".to_owned()));
+        };
+        let events = EventColumns::of(&outcome.appended);
+        let ends = LaneColumns::of(heads, &outcome.appended, &self.outlet);
+        let inboxes = InboxColumns::of(&batch.reach, |source, lane| self.stored(source, lane));
+        let letters = LetterColumns::of(&batch.letters);
+        let mut trip = Trip::new(session);
+        if !outcome.appended.is_empty() {
+            trip.add(schema::APPEND, events.parameters());
+        }
+        for query in &writes {
+            trip.add(query.sql, references(&query.parameters));
+        }
+        if !outcome.appended.is_empty() {
+            trip.add(
+                schema::ADVANCE_LANES,
+                vec![&ends.lanes, &ends.last, &ends.published],
+            );
+        }
+        if !batch.reach.is_empty() {
+            trip.add(schema::ADVANCE_INBOXES, inboxes.parameters());
+        }
+        if !batch.letters.is_empty() {
+            trip.add(schema::BURY, letters.parameters());
+        }
+        trip.add(COMMIT, vec![]);
+        match trip.send().await {
+            Ok(_) => Ok(outcome),
+            Err(error) if error.lost_connection() => {
+                self.session = None;
+                Err(Failure::Unsure(outcome))
+            }
+            Err(error) => Err(self.abandon(error).await),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Settling a batch, whatever it takes, and what follows when it is durable.
+
+use std::time::Instant;
+
+use contract::{Lane, Topic};
+use tokio_postgres::error::SqlState;
+
+use super::{Doors, Failure, Outcome, Pending, Writer, letter};
+use crate::{
+    Model, Refused,
+    batch::{Batch, Origin, Reach},
+    session::{ROUND_TRIP, TripError, described, reconnected, witnessed},
+};
+
+/// How often a batch is repeated that PostgreSQL ended for the sake of another transaction.
+const REPEATS: u32 = 5;
+impl<M: Model> Writer<M> {
+    pub(super) async fn settle_pending(&mut self, doors: &mut Doors<M>) {
+        let mut batch = std::mem::replace(&mut self.pending, Batch::new());
+        if batch.items.is_empty() && batch.letters.is_empty() {
+            return;
+        }
+        batch.reach = self.dirty();
+        self.begun_at = Instant::now();
+        self.pace.observe(batch.items.len(), self.begun_at);
+        self.settle(batch, doors).await;
+    }
+
+    /// Stores positions that moved without anything to settle, so that others see how far this service has read.
+    pub(super) async fn flush(&mut self, doors: &mut Doors<M>) {
+        let reach = self.dirty();
+        if !reach.is_empty() && self.pending.items.is_empty() && self.pending.letters.is_empty() {
+            self.settle(
+                Batch {
+                    items: Vec::new(),
+                    letters: Vec::new(),
+                    reach,
+                },
+                doors,
+            )
+            .await;
+        }
+    }
+
+    pub(super) fn stored(&self, source: Topic, lane: Lane) -> i64 {
+        self.owned
+            .get(&lane)
+            .and_then(|owned| owned.inboxes.get(&source))
+            .map_or(0, |inbox| inbox.stored.seq)
+    }
+
+    fn dirty(&self) -> Reach {
+        let inboxes = self.owned.iter().flat_map(|(lane, owned)| {
+            owned
+                .inboxes
+                .iter()
+                .map(|(topic, inbox)| ((*topic, *lane), inbox))
+        });
+        inboxes
+            .filter(|(_, inbox)| inbox.is_dirty())
+            .map(|(key, inbox)| (key, inbox.accepted))
+            .collect()
+    }
+
+    /// Settles a batch, whatever it takes: again after a lost connection, without the lanes that were lost, or in halves
+    /// when something in it cannot be settled.
+    async fn settle(&mut self, batch: Pending<M>, doors: &mut Doors<M>) {
+        let mut work = vec![batch];
+        let mut repeats = 0;
+        while let Some(mut batch) = work.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            match self.attempt(&batch).await {
+                Ok(outcome) => {
+                    self.metrics
+                        .batch_seconds
+                        .observe(began.elapsed().as_secs_f64());
+                    self.conclude(batch, outcome);
+                    continue;
+                }
+                Err(Failure::Lost(lanes)) => {
+                    batch.drop_records_of(&lanes);
+                    self.disown(&lanes);
+                }
+                Err(Failure::Away(error)) => {
+                    tracing::warn!(schema = self.schema, %error, "database connection lost");
+                    batch.refuse_callers(Refused::Unavailable);
+                    self.connect(doors).await;
+                }
+                Err(Failure::Unsure(outcome)) => {
+                    tracing::warn!(
+                        schema = self.schema,
+                        "database connection lost during a commit; asking what became of it"
+                    );
+                    self.connect(doors).await;
+                    if self.happened(&batch, &outcome).await {
+                        self.conclude(batch, outcome);
+                        continue;
+                    }
+                    batch.refuse_callers(Refused::Unavailable);
+                }
+                Err(Failure::Again(error)) if repeats < REPEATS => {
+                    tracing::info!(schema = self.schema, %error, "batch repeated");
+                    repeats += 1;
+                }
+                Err(Failure::Again(error)) => {
+                    self.divide(batch.take(), &error.to_string(), &mut work);
+                }
+                Err(Failure::Broken(error)) => self.divide(batch.take(), &error, &mut work),
+            }
+            self.metrics.retried.inc();
+            if self.session.is_none() {
+                return; // The process ends; what is not durable is read again by the next owner.
+            }
+            work.push(batch);
+        }
+    }
+
+    /// Halves a batch that cannot be settled; a single item is refused or put to the dead letters.
+    fn divide(&mut self, mut batch: Pending<M>, error: &str, work: &mut Vec<Pending<M>>) {
+        if batch.items.len() > 1 {
+            let (first, second) = batch.halves();
+            work.push(second);
+            work.push(first);
+            return;
+        }
+        tracing::error!(
+            schema = self.schema,
+            error,
+            "a command or record could not be settled"
+        );
+        match batch.items.pop().map(|item| item.origin) {
+            Some(Origin::Caller { answer, .. }) => drop(answer.send(Err(Refused::Failed))),
+            Some(Origin::Record { source, record, .. }) => {
+                batch.letters.push(letter(
+                    source,
+                    record.lane,
+                    record.seq,
+                    error.to_owned(),
+                    Some(&record),
+                    None,
+                    None,
+                ));
+            }
+            None => {
+                let reason = "the journal's own rows cannot be written; see the log";
+                self.process
+                    .fail(format!("{}: {reason}: {error}", self.schema));
+                return;
+            }
+        }
+        work.push(batch);
+    }
+
+    /// After a batch is durable: publish, tell the model, answer.
+    fn conclude(&mut self, batch: Pending<M>, outcome: Outcome<M>) {
+        self.health.up();
+        self.metrics.batch_items.observe(f64::from(
+            u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
+        ));
+        self.metrics.appended.inc_by(outcome.appended.len() as u64);
+        for ((source, lane), position) in &batch.reach {
+            if let Some(inbox) = self
+                .owned
+                .get_mut(lane)
+                .and_then(|owned| owned.inboxes.get_mut(source))
+            {
+                inbox.stored = *position;
+                self.outlet.read_up_to(*source, *lane, position.offset);
+            }
+        }
+        if !batch.letters.is_empty() {
+            self.outlet.letters_waiting();
+        }
+        self.outlet.committed(outcome.appended);
+        if let Some(rows) = outcome.rows {
+            self.model.committed(rows);
+        }
+        for (item, answer) in batch.items.into_iter().zip(outcome.answers) {
+            if let Origin::Caller { answer: caller, .. } = item.origin {
+                let _ = caller.send(Ok(answer));
+            }
+        }
+    }
+
+    // When something goes wrong.
+
+    /// What an error in a transaction means; the transaction is over afterwards.
+    pub(super) async fn abandon(&mut self, error: TripError) -> Failure<M> {
+        if error.lost_connection() {
+            self.session = None;
+        }
+        let failure = match error {
+            TripError::Timeout => Failure::Away(format!("no answer in {} s", ROUND_TRIP.as_secs())),
+            TripError::Unprepared(sql) => {
+                Failure::Broken(format!("statement is not declared: {sql}"))
+            }
+            TripError::Postgres(error) if self.session.is_none() => {
+                Failure::Away(error.to_string())
+            }
+            TripError::Postgres(error) => match error.code() {
+                Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
+                    Failure::Again(error)
+                }
+                _ => Failure::Broken(described(&error)),
+            },
+        };
+        self.roll_back(failure).await
+    }
+
+    pub(super) async fn roll_back(&mut self, failure: Failure<M>) -> Failure<M> {
+        if let Some(session) = &self.session
+            && session.client.batch_execute("ROLLBACK").await.is_err()
+        {
+            self.session = None;
+        }
+        match (&self.session, failure) {
+            // Without a connection nothing else can be tried; it is made anew first.
+            (None, Failure::Broken(reason)) => Failure::Away(reason),
+            (None, Failure::Lost(_) | Failure::Again(_)) => {
+                Failure::Away("connection lost while rolling back".to_owned())
+            }
+            (_, failure) => failure,
+        }
+    }
+
+    /// Whether a commit that nobody heard of happened. The lanes' locks are taken first: a commit still under way holds
+    /// them, so what is seen then is final.
+    async fn happened(&mut self, batch: &Pending<M>, outcome: &Outcome<M>) -> bool {
+        loop {
+            let Some(session) = &self.session else {
+                return false;
+            };
+            match witnessed(
+                &session.client,
+                &batch.lanes(),
+                &batch.reach,
+                &outcome.appended,
+            )
+            .await
+            {
+                Ok(happened) => return happened,
+                Err(error) => {
+                    tracing::warn!(schema = self.schema, %error, "database connection lost again");
+                    self.session = None;
+                    self.reconnect().await;
+                }
+            }
+        }
+    }
+
+    /// Makes the connection anew, refusing meanwhile whoever asks.
+    pub(super) async fn connect(&mut self, doors: &mut Doors<M>) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| !session.client.is_closed())
+        {
+            return;
+        }
+        self.health.down("no connection");
+        let refuse = async {
+            while let Some(submission) = doors.commands.recv().await {
+                self.metrics.queued.dec();
+                let _ = submission.answer.send(Err(Refused::Unavailable));
+            }
+            std::future::pending::<()>().await;
+        };
+        let connected = tokio::select! {
+            session = reconnected::<M>(&self.database, self.schema, &self.process) => session,
+            () = refuse => None,
+        };
+        self.session = connected;
+        if self.session.is_some() {
+            self.health.up();
+        }
+    }
+
+    async fn reconnect(&mut self) {
+        self.session = reconnected::<M>(&self.database, self.schema, &self.process).await;
+    }
+}
+
+impl<C, A> Batch<C, A> {
+    /// The batch itself, leaving an empty one.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new())
+    }
+}

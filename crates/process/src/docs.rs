@@ -1,0 +1,38 @@
+//! The document of everything served here (`OpenAPI` 3.1), and a page to try it on.
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Redirect;
+use axum::routing::get;
+use bytes::Bytes;
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Paths, Server};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::VERSION;
+
+const TITLE: &str = "ordersystem";
+const DOCUMENT: &str = "/openapi.json";
+const PAGE: &str = "/docs";
+
+/// The parts as one document, with the two places where every path answers.
+pub(crate) fn document(parts: impl IntoIterator<Item = OpenApi>) -> OpenApi {
+    let whole = OpenApiBuilder::new()
+        .info(Info::new(TITLE, VERSION))
+        .servers(Some([Server::new("/"), Server::new("/v1")]))
+        .paths(Paths::new())
+        .build();
+    parts.into_iter().fold(whole, OpenApi::merge_from)
+}
+
+/// The document, the page, and the way there from `/`.
+pub(crate) fn router(document: &OpenApi) -> Router {
+    // Written once: strings under string keys, which JSON can always hold.
+    let json = Bytes::from(document.to_json().unwrap_or_default());
+    Router::new()
+        .route("/", get(async || Redirect::to(PAGE)))
+        .route(
+            DOCUMENT,
+            get(async move || ([(CONTENT_TYPE, "application/json")], json)),
+        )
+        .merge(SwaggerUi::new(PAGE).config(Config::from(DOCUMENT)))
+}

@@ -1,0 +1,54 @@
+//! The log: what happened, to stderr, as text for people or JSON for machines.
+
+use std::io::{IsTerminal as _, stderr};
+
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FromEnvError, LevelFilter};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// Settings of the log; flatten them into a process's own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TelemetrySettings {
+    /// How log lines are written to stderr
+    #[arg(long, env = "ORDERSYSTEM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person to read
+    Text,
+    /// A JSON object per line
+    Json,
+}
+
+/// Why the log could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` is not a list of `target=level`.
+    #[error("cannot read RUST_LOG")]
+    Filter(#[from] FromEnvError),
+    /// The process already has a log.
+    #[error("cannot start the log")]
+    Start(#[from] TryInitError),
+}
+
+/// Starts the log of this process: to stderr, at the levels `RUST_LOG` names, else `info`. A panic is logged too, so
+/// that a JSON log stays JSON.
+pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env()?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.finish().try_init()?,
+        LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,
+    }
+    std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
+    Ok(())
+}
