@@ -1,1 +1,7 @@
-//! cli
+//! The tools of `ordersystem`, as its binary and its tests use them.
+
+pub mod audit;
+pub mod bench;
+pub mod manifest;
+pub mod postgres;
+pub mod up;

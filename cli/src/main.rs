@@ -1,1 +1,119 @@
-fn main() {}
+//! `ordersystem`: one binary with a subcommand per process, and the user's tools.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use journal::{JournalSettings, KafkaSettings, Transport};
+use ordersystem::{
+    bench::BenchSettings,
+    up::{self, STOP_DEADLINE, UpSettings},
+};
+use process::{ListenSettings, Process, Service, telemetry::TelemetrySettings};
+
+/// An event-driven order system: orders, stock, payments and notices that settle together or not at all
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole system on this machine
+    Up(Box<UpSettings>),
+    /// Run the order service
+    Order(Box<ServiceSettings<order::Settings>>),
+    /// Run the inventory service
+    Inventory(Box<ServiceSettings<inventory::Settings>>),
+    /// Run the payment service
+    Payment(Box<ServiceSettings<payment::Settings>>),
+    /// Run the notification service
+    Notification(Box<ServiceSettings<notification::Settings>>),
+    /// Send orders to a running system and measure it
+    Bench(BenchSettings),
+}
+
+/// Settings of one service in a process of its own.
+#[derive(Args)]
+struct ServiceSettings<S: Args> {
+    #[command(flatten)]
+    service: S,
+    #[command(flatten)]
+    kafka: KafkaSettings,
+    #[command(flatten)]
+    listen: ListenSettings,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = process::telemetry::start(cli.telemetry.log_format)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| tokio::runtime::Runtime::new().context("cannot start the runtime"))
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(settings) => up::run(*settings, process("up")?).await?,
+        Command::Order(settings) => {
+            let (process, transport) = prepare("order", &settings, &settings.service.journal)?;
+            let service = order::start(&settings.service, &transport, &process).await?;
+            serve(service, &settings.listen, process).await?;
+        }
+        Command::Inventory(settings) => {
+            let (process, transport) = prepare("inventory", &settings, &settings.service.journal)?;
+            let service = inventory::start(&settings.service, &transport, &process).await?;
+            serve(service, &settings.listen, process).await?;
+        }
+        Command::Payment(settings) => {
+            let (process, transport) = prepare("payment", &settings, &settings.service.journal)?;
+            let service = payment::start(&settings.service, &transport, &process).await?;
+            serve(service, &settings.listen, process).await?;
+        }
+        Command::Notification(settings) => {
+            let (process, transport) = prepare("notification", &settings, &settings.service.journal)?;
+            let service = notification::start(&settings.service, &transport, &process).await?;
+            serve(service, &settings.listen, process).await?;
+        }
+        Command::Bench(settings) => {
+            let report = ordersystem::bench::run(settings).await?;
+            return Ok(report.print());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn process(name: &'static str) -> anyhow::Result<Process> {
+    let process = Process::new(name);
+    process.on_signals().context("cannot listen for signals")?;
+    Ok(process)
+}
+
+fn prepare<S: Args>(
+    name: &'static str,
+    settings: &ServiceSettings<S>,
+    journal: &JournalSettings,
+) -> anyhow::Result<(Process, Transport)> {
+    Ok((process(name)?, Transport::new(&settings.kafka, journal.lanes, false)))
+}
+
+async fn serve(service: Service, listen: &ListenSettings, process: Process) -> anyhow::Result<()> {
+    let served = match listen.bind().await {
+        Ok(listener) => process::serve(listener, vec![service], process.clone()).await,
+        Err(error) => Err(error),
+    };
+    let finished = process.finish(STOP_DEADLINE).await;
+    served?;
+    finished.map_err(anyhow::Error::from)
+}

@@ -25,16 +25,9 @@ pub(crate) struct Item<C, A> {
 /// Where an item came from.
 pub(crate) enum Origin<A> {
     /// Someone in this process waits for the answer.
-    Caller {
-        answer: oneshot::Sender<Result<A, Refused>>,
-        trace: Option<Box<str>>,
-    },
+    Caller { answer: oneshot::Sender<Result<A, Refused>>, trace: Option<Box<str>> },
     /// A consumed record; the inbox moves past it in the same transaction.
-    Record {
-        source: Topic,
-        record: Box<Record>,
-        offset: i64,
-    },
+    Record { source: Topic, record: Box<Record>, offset: i64 },
 }
 
 impl<A> Origin<A> {
@@ -79,11 +72,7 @@ pub(crate) struct Batch<C, A> {
 
 impl<C, A> Batch<C, A> {
     pub fn new() -> Self {
-        Self {
-            items: Vec::new(),
-            letters: Vec::new(),
-            reach: Reach::new(),
-        }
+        Self { items: Vec::new(), letters: Vec::new(), reach: Reach::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -105,34 +94,12 @@ impl<C, A> Batch<C, A> {
         let second = self.items.split_off(self.items.len() / 2);
         let mut reach = Reach::new();
         for item in &self.items {
-            if let Origin::Record {
-                source,
-                record,
-                offset,
-            } = &item.origin
-            {
-                reach.insert(
-                    (*source, record.lane),
-                    Position {
-                        seq: record.seq,
-                        offset: offset + 1,
-                    },
-                );
+            if let Origin::Record { source, record, offset } = &item.origin {
+                reach.insert((*source, record.lane), Position { seq: record.seq, offset: offset + 1 });
             }
         }
-        let first = Self {
-            items: self.items,
-            letters: Vec::new(),
-            reach,
-        };
-        (
-            first,
-            Self {
-                items: second,
-                letters: self.letters,
-                reach: self.reach,
-            },
-        )
+        let first = Self { items: self.items, letters: Vec::new(), reach };
+        (first, Self { items: second, letters: self.letters, reach: self.reach })
     }
 
     /// Takes out what came from records of these lanes, which another process owns now.
@@ -147,9 +114,8 @@ impl<C, A> Batch<C, A> {
 
     /// Refuses every caller, so that only records are left.
     pub fn refuse_callers(&mut self, why: Refused) {
-        let (callers, records): (Vec<_>, Vec<_>) = std::mem::take(&mut self.items)
-            .into_iter()
-            .partition(|item| matches!(item.origin, Origin::Caller { .. }));
+        let (callers, records): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.items).into_iter().partition(|item| matches!(item.origin, Origin::Caller { .. }));
         self.items = records;
         for item in callers {
             if let Origin::Caller { answer, .. } = item.origin {
@@ -177,10 +143,7 @@ const SMOOTHING_SECONDS: f64 = 0.2;
 
 impl Pace {
     pub fn new(now: Instant) -> Self {
-        Self {
-            arrivals_per_second: 0.0,
-            measured_at: now,
-        }
+        Self { arrivals_per_second: 0.0, measured_at: now }
     }
 
     /// Takes note that `arrivals` came since the last call.
@@ -188,10 +151,7 @@ impl Pace {
         let seconds = (now - self.measured_at).as_secs_f64().max(1e-4);
         self.measured_at = now;
         let weight = 1.0 - (-seconds / SMOOTHING_SECONDS).exp();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a batch has at most a thousand arrivals"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most a thousand arrivals")]
         let rate = arrivals as f64 / seconds;
         self.arrivals_per_second += weight * (rate - self.arrivals_per_second);
     }

@@ -53,32 +53,19 @@ impl Database {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseSettingsError> {
         let (url, verified) = understood(&settings.database_url);
         let mut config = Config::from_str(&url).map_err(DatabaseSettingsError::Url)?;
-        config
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(TCP_USER_TIMEOUT);
-        let verified = verified
-            || config.get_ssl_mode() == SslMode::Require
-            || settings.database_ca_file.is_some();
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
+        let verified = verified || config.get_ssl_mode() == SslMode::Require || settings.database_ca_file.is_some();
         let tls = connector(settings, verified).map_err(DatabaseSettingsError::Tls)?;
-        Ok(Self {
-            config,
-            tls: MakeTlsConnector::new(tls),
-        })
+        Ok(Self { config, tls: MakeTlsConnector::new(tls) })
     }
 
     /// A connection for a journal's writer, in `schema`.
     ///
     /// Plans are generic and never scan a table: statements are prepared when tables are still empty, and a plan made
     /// then would otherwise stay.
-    pub(crate) async fn connect_writer(
-        &self,
-        schema: &str,
-    ) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect_writer(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
         let milliseconds = |duration: Duration| duration.as_millis();
-        let (idle, statement) = (
-            milliseconds(IDLE_IN_TRANSACTION),
-            milliseconds(STATEMENT_TIMEOUT),
-        );
+        let (idle, statement) = (milliseconds(IDLE_IN_TRANSACTION), milliseconds(STATEMENT_TIMEOUT));
         let (client, driven) = self
             .connect(&format!(
                 "-c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off \
@@ -91,9 +78,7 @@ impl Database {
 
     /// A connection of a service's own, in `schema`.
     pub async fn connect_to(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
-        let (client, driven) = self
-            .connect(&format!("-c search_path={schema} -c jit=off"))
-            .await?;
+        let (client, driven) = self.connect(&format!("-c search_path={schema} -c jit=off")).await?;
         tokio::spawn(drive(driven));
         Ok(client)
     }
@@ -120,16 +105,10 @@ impl Database {
     /// A pool for reads in `schema`.
     pub fn pool(&self, schema: &str) -> Result<Pool, DatabaseSettingsError> {
         let config = self.with_options(&format!("-c search_path={schema} -c jit=off"));
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         Pool::builder(Manager::from_config(config, self.tls.clone(), recycling))
             .max_size(READ_CONNECTIONS)
-            .timeouts(Timeouts {
-                wait: Some(READ_WAIT),
-                create: Some(CONNECT_TIMEOUT),
-                recycle: Some(READ_WAIT),
-            })
+            .timeouts(Timeouts { wait: Some(READ_WAIT), create: Some(CONNECT_TIMEOUT), recycle: Some(READ_WAIT) })
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(DatabaseSettingsError::Pool)
@@ -146,17 +125,12 @@ async fn drive(connection: Driven) {
 /// The driver knows `disable`, `prefer` and `require`. libpq's two verifying modes become `require`, which verifies here
 /// always; whether one of them stood in the URL is told beside it.
 fn understood(url: &str) -> (String, bool) {
-    let plain = url
-        .replace("sslmode=verify-full", "sslmode=require")
-        .replace("sslmode=verify-ca", "sslmode=require");
+    let plain = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
     let verified = plain != url;
     (plain, verified)
 }
 
-fn connector(
-    settings: &DatabaseSettings,
-    verified: bool,
-) -> Result<SslConnector, openssl::error::ErrorStack> {
+fn connector(settings: &DatabaseSettings, verified: bool) -> Result<SslConnector, openssl::error::ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     let system = openssl_probe::probe().cert_file;
     if let Some(file) = settings.database_ca_file.as_ref().or(system.as_ref()) {
@@ -186,12 +160,7 @@ pub(crate) async fn migrate(
 ) -> Result<(), tokio_postgres::Error> {
     let mut client = database.connect_to(schema).await?;
     let transaction = client.transaction().await?;
-    transaction
-        .execute(
-            "SELECT pg_advisory_xact_lock(hashtext($1))",
-            &[&"ordersystem migrations"],
-        )
-        .await?;
+    transaction.execute("SELECT pg_advisory_xact_lock(hashtext($1))", &[&"ordersystem migrations"]).await?;
     transaction
         .batch_execute(&format!(
             "CREATE SCHEMA IF NOT EXISTS {schema};
@@ -201,11 +170,7 @@ pub(crate) async fn migrate(
     for migration in migrations {
         for (number, step) in (1_i32..).zip(migration.steps) {
             let done = "INSERT INTO migration (part, step) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-            if transaction
-                .execute(done, &[&migration.part, &number])
-                .await?
-                == 1
-            {
+            if transaction.execute(done, &[&migration.part, &number]).await? == 1 {
                 transaction.batch_execute(step).await?;
             }
         }

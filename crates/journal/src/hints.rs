@@ -25,11 +25,7 @@ impl Notifier {
     /// Starts a notifier for `topic`.
     pub fn start(database: &Database, topic: Topic, process: &Process) -> Self {
         let wanted = Arc::new(Notify::new());
-        let (database, stop, waiting) = (
-            database.clone(),
-            process.stop().clone(),
-            Arc::clone(&wanted),
-        );
+        let (database, stop, waiting) = (database.clone(), process.stop().clone(), Arc::clone(&wanted));
         process.spawn("hints out", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -93,9 +89,7 @@ async fn listen_once(
     let (client, mut connection) = database.connect_driven().await?;
     let listening = async {
         for topic in topics {
-            client
-                .batch_execute(&format!("LISTEN {}", channel(*topic)))
-                .await?;
+            client.batch_execute(&format!("LISTEN {}", channel(*topic))).await?;
             heard(*topic);
         }
         std::future::pending().await
@@ -104,10 +98,7 @@ async fn listen_once(
         loop {
             match std::future::poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(hint))) => {
-                    topics
-                        .iter()
-                        .filter(|topic| channel(**topic) == hint.channel())
-                        .for_each(|topic| heard(*topic));
+                    topics.iter().filter(|topic| channel(**topic) == hint.channel()).for_each(|topic| heard(*topic));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),

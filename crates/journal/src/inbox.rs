@@ -41,11 +41,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// An inbox that goes on where it was stored.
     pub fn at(stored: Position) -> Self {
-        Self {
-            accepted: stored,
-            stored,
-            asked_at: None,
-        }
+        Self { accepted: stored, stored, asked_at: None }
     }
 
     /// Judges the record `seq` at `offset` and, when it is the next or an old one, moves on.
@@ -89,10 +85,7 @@ mod tests {
         assert_eq!(inbox.judge(4, 8, now), Verdict::Duplicate);
         assert_eq!(inbox.judge(6, 11, now), Verdict::Gap { ask: true });
         assert_eq!(inbox.judge(7, 12, now), Verdict::Gap { ask: false });
-        assert_eq!(
-            inbox.judge(7, 12, now + GAP_REPEAT),
-            Verdict::Gap { ask: true }
-        );
+        assert_eq!(inbox.judge(7, 12, now + GAP_REPEAT), Verdict::Gap { ask: true });
         assert_eq!(inbox.judge(5, 13, now), Verdict::Apply);
         assert_eq!(inbox.accepted, Position { seq: 5, offset: 14 });
         assert!(inbox.is_dirty());

@@ -34,7 +34,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use database::{Database, DatabaseSettingsError};
 pub use model::{Decision, Model, Query, Unreadable, UnreadableRow};
 pub use opening::{OpenError, Opening};
-pub use record::stream;
+pub use record::{from_row as record_from_row, stream};
+pub use schema::EVENT_COLUMNS;
 pub use settings::{DatabaseSettings, JournalSettings, KafkaSettings, SaslMechanism};
 pub use transport::{LogHub, Transport, kafka::TopicsError};
 
@@ -97,27 +98,15 @@ impl<M: Model> Clone for Journal<M> {
 impl<M: Model> Journal<M> {
     /// Settles a command in `lane`, which must be the lane of everything the command appends to. It is durable when this
     /// returns. `trace` is the W3C trace context of the request.
-    pub async fn submit(
-        &self,
-        lane: Lane,
-        command: M::Command,
-        trace: Option<Box<str>>,
-    ) -> Result<M::Answer, Refused> {
+    pub async fn submit(&self, lane: Lane, command: M::Command, trace: Option<Box<str>>) -> Result<M::Answer, Refused> {
         if !self.needs.iter().all(Component::is_up) {
             return Err(Refused::Unavailable);
         }
         let (answer, answered) = oneshot::channel();
-        self.commands
-            .try_send(Submission {
-                lane,
-                command,
-                trace,
-                answer,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => Refused::Unavailable,
-            })?;
+        self.commands.try_send(Submission { lane, command, trace, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refused::Unavailable,
+        })?;
         self.metrics.queued.inc();
         answered.await.unwrap_or(Err(Refused::Unavailable))
     }

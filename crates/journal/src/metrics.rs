@@ -4,9 +4,7 @@ use process::metrics::{Counter, Family, Gauge, Histogram, Metrics, SECONDS};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 
 /// Bucket bounds for how many items a batch has.
-const ITEMS: &[f64] = &[
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-];
+const ITEMS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// What became of a consumed record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -49,20 +47,10 @@ impl JournalMetrics {
                 "Commands and records settled by one transaction",
                 ITEMS,
             ),
-            batch_seconds: metrics.histogram(
-                "journal_batch_seconds",
-                "Time of one transaction",
-                SECONDS,
-            ),
+            batch_seconds: metrics.histogram("journal_batch_seconds", "Time of one transaction", SECONDS),
             appended: metrics.counter("journal_events_appended", "Events appended"),
-            consumed: metrics.counters(
-                "journal_records_consumed",
-                "Records consumed, by what became of them",
-            ),
-            retried: metrics.counter(
-                "journal_batches_retried",
-                "Transactions that had to be repeated",
-            ),
+            consumed: metrics.counters("journal_records_consumed", "Records consumed, by what became of them"),
+            retried: metrics.counter("journal_batches_retried", "Transactions that had to be repeated"),
             lanes_owned: metrics.gauge("journal_lanes_owned", "Lanes that this replica owns"),
             queued: metrics.gauge("journal_commands_queued", "Commands that wait for a batch"),
             lag_seconds: metrics.histogram(
@@ -70,10 +58,8 @@ impl JournalMetrics {
                 "From a record's time to its being taken in",
                 SECONDS,
             ),
-            republished: metrics.counter(
-                "journal_lanes_republished",
-                "Times that a lane was published again from the database",
-            ),
+            republished: metrics
+                .counter("journal_lanes_republished", "Times that a lane was published again from the database"),
         }
     }
 }

@@ -20,10 +20,7 @@ pub struct Query {
 impl Query {
     /// A statement without parameters.
     pub fn new(sql: &'static str) -> Self {
-        Self {
-            sql,
-            parameters: Vec::new(),
-        }
+        Self { sql, parameters: Vec::new() }
     }
 
     /// Adds the next parameter.
@@ -80,12 +77,7 @@ pub trait Model: Send + Sync + 'static {
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Self::Rows, UnreadableRow>;
 
     /// Settles one command: changes the rows, appends events, answers. A refused command changes nothing.
-    fn decide(
-        &self,
-        rows: &mut Self::Rows,
-        command: &Self::Command,
-        decision: &mut Decision<'_>,
-    ) -> Self::Answer;
+    fn decide(&self, rows: &mut Self::Rows, command: &Self::Command, decision: &mut Decision<'_>) -> Self::Answer;
 
     /// What to store beside the events.
     fn write(&self, rows: &Self::Rows) -> Vec<Query>;
@@ -106,13 +98,7 @@ pub struct Decision<'b> {
 impl<'b> Decision<'b> {
     /// The surroundings of a command outside a journal, as a test or an auditor needs them.
     pub fn new(now: DateTime<Utc>, lane: Lane, appended: &'b mut Vec<Record>) -> Self {
-        Self {
-            now,
-            lane,
-            cause: None,
-            trace: None,
-            appended,
-        }
+        Self { now, lane, cause: None, trace: None, appended }
     }
 
     /// When it is decided.

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::{
-    Database, DatabaseSettingsError, Journal, JournalSettings, KafkaSettings, LogHub, Model,
-    OwnedLanes, Pool, Transport,
+    Database, DatabaseSettingsError, Journal, JournalSettings, KafkaSettings, LogHub, Model, OwnedLanes, Pool,
+    Transport,
     database::{Migration, migrate},
     hints::{self, Notifier},
     metrics::JournalMetrics,
@@ -59,9 +59,7 @@ pub enum OpenError {
         source: tokio_postgres::Error,
     },
     /// The schema was made for another number of lanes.
-    #[error(
-        "schema {schema} was created with {found} lanes, not {wanted}: the number of lanes cannot change"
-    )]
+    #[error("schema {schema} was created with {found} lanes, not {wanted}: the number of lanes cannot change")]
     Lanes {
         /// The schema.
         schema: &'static str,
@@ -99,21 +97,11 @@ impl<M: Model> Journal<M> {
         let (controls, controls_in) = mpsc::channel(WAITING_CONTROLS);
         let (deliveries, deliveries_in) = mpsc::channel(WAITING_DELIVERIES);
         let (owned_lanes, owned) = watch::channel(OwnedLanes::from([]));
-        let intake = Intake {
-            controls,
-            deliveries,
-        };
+        let intake = Intake { controls, deliveries };
 
-        let connecting = Connecting {
-            opening,
-            settings,
-            database: &database,
-            process,
-            intake,
-            metrics: &metrics,
-        };
+        let connecting = Connecting { opening, settings, database: &database, process, intake, metrics: &metrics };
         let outlet = match transport {
-            Transport::Log(hub) => connecting.over_log(hub, &member),
+            Transport::Log(hub) => connecting.over_log(hub, &member, owned.clone()),
             Transport::Kafka(kafka) => {
                 let brokers = process.health().component("kafka");
                 needs.push(brokers.clone());
@@ -133,21 +121,9 @@ impl<M: Model> Journal<M> {
             metrics: metrics.clone(),
             process: process.clone(),
         });
-        let doors = Doors {
-            commands: commands_in,
-            deliveries: deliveries_in,
-            controls: controls_in,
-        };
+        let doors = Doors { commands: commands_in, deliveries: deliveries_in, controls: controls_in };
         process.spawn("writer", writer.run(doors));
-        Ok(Self {
-            commands,
-            lanes: settings.lanes,
-            owned,
-            reads,
-            schema: opening.schema,
-            needs: needs.into(),
-            metrics,
-        })
+        Ok(Self { commands, lanes: settings.lanes, owned, reads, schema: opening.schema, needs: needs.into(), metrics })
     }
 }
 
@@ -162,13 +138,8 @@ struct Connecting<'o> {
 }
 
 impl Connecting<'_> {
-    fn over_log(self, hub: &Arc<LogHub>, member: &Arc<str>) -> Outlet {
-        let Opening {
-            schema,
-            publishes,
-            consumes,
-            ..
-        } = self.opening;
+    fn over_log(self, hub: &Arc<LogHub>, member: &Arc<str>, owned: watch::Receiver<OwnedLanes>) -> Outlet {
+        let Opening { schema, publishes, consumes, .. } = self.opening;
         let (cursors, read_from) = watch::channel(Arc::new(Cursors::default()));
         for source in consumes {
             let reader = LogReader {
@@ -186,30 +157,17 @@ impl Connecting<'_> {
             lanes: self.settings.lanes,
             database: self.database.clone(),
             intake: self.intake,
+            owned,
             cursors,
         };
         membership.start(self.process);
         let others = publishes.filter(|_| !hub.alone);
         let others = others.map(|topic| Notifier::start(self.database, topic, self.process));
-        Outlet::Log {
-            hub: Arc::clone(hub),
-            feeds: publishes,
-            others,
-        }
+        Outlet::Log { hub: Arc::clone(hub), feeds: publishes, others }
     }
 
-    async fn over_kafka(
-        self,
-        kafka: &Arc<KafkaSettings>,
-        health: Component,
-        reads: Pool,
-    ) -> Result<Outlet, OpenError> {
-        let Opening {
-            schema,
-            publishes,
-            consumes,
-            ..
-        } = self.opening;
+    async fn over_kafka(self, kafka: &Arc<KafkaSettings>, health: Component, reads: Pool) -> Result<Outlet, OpenError> {
+        let Opening { schema, publishes, consumes, .. } = self.opening;
         let system: Arc<str> = self.settings.name.as_str().into();
         ensure_topics(kafka, &system, self.settings.lanes).await?;
         let outlet = KafkaOutlet::new(OutletParts {
@@ -244,38 +202,18 @@ impl Connecting<'_> {
     }
 }
 
-async fn prepare(
-    database: &Database,
-    opening: Opening,
-    settings: &JournalSettings,
-) -> Result<(), OpenError> {
+async fn prepare(database: &Database, opening: Opening, settings: &JournalSettings) -> Result<(), OpenError> {
     let schema = opening.schema;
     let failed = |source| OpenError::Schema { schema, source };
-    let migrations = [
-        Migration {
-            part: "journal",
-            steps: schema::STEPS,
-        },
-        Migration {
-            part: "service",
-            steps: opening.migrations,
-        },
-    ];
-    migrate(database, schema, &migrations)
-        .await
-        .map_err(failed)?;
+    let migrations =
+        [Migration { part: "journal", steps: schema::STEPS }, Migration { part: "service", steps: opening.migrations }];
+    migrate(database, schema, &migrations).await.map_err(failed)?;
     let client = database.connect_to(schema).await.map_err(failed)?;
-    let found = lay_lanes(&client, opening.consumes, settings.lanes, &settings.name)
-        .await
-        .map_err(failed)?;
+    let found = lay_lanes(&client, opening.consumes, settings.lanes, &settings.name).await.map_err(failed)?;
     if found == i16::try_from(settings.lanes.count()).unwrap_or(i16::MAX) {
         Ok(())
     } else {
-        Err(OpenError::Lanes {
-            schema,
-            found,
-            wanted: settings.lanes.count(),
-        })
+        Err(OpenError::Lanes { schema, found, wanted: settings.lanes.count() })
     }
 }
 
@@ -287,16 +225,10 @@ async fn lay_lanes(
     name: &str,
 ) -> Result<i16, tokio_postgres::Error> {
     let count = i16::try_from(lanes.count()).unwrap_or(i16::MAX);
-    let laid =
-        "INSERT INTO system (lanes, name) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM system)";
-    client
-        .batch_execute("BEGIN; LOCK TABLE system IN EXCLUSIVE MODE")
-        .await?;
+    let laid = "INSERT INTO system (lanes, name) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM system)";
+    client.batch_execute("BEGIN; LOCK TABLE system IN EXCLUSIVE MODE").await?;
     client.execute(laid, &[&count, &name]).await?;
-    let found: i16 = client
-        .query_one("SELECT lanes FROM system", &[])
-        .await?
-        .get(0);
+    let found: i16 = client.query_one("SELECT lanes FROM system", &[]).await?.get(0);
     let heads = "INSERT INTO lane_head (lane) SELECT generate_series(0, $1::int4 - 1) ON CONFLICT DO NOTHING";
     client.execute(heads, &[&i32::from(found)]).await?;
     let codes: Vec<i16> = sources.iter().map(|topic| topic.code()).collect();

@@ -31,11 +31,7 @@ impl Outlet {
         }
         match self {
             Self::Kafka(kafka) => kafka.committed(&appended),
-            Self::Log {
-                hub,
-                feeds: Some(topic),
-                others,
-            } => {
+            Self::Log { hub, feeds: Some(topic), others } => {
                 hub.appended(*topic, appended);
                 if let Some(others) = others {
                     others.appended();

@@ -8,8 +8,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::schema::EVENT_COLUMNS;
 
-/// A record from a row that was read with the event columns in their order.
-pub(crate) fn from_row(row: &Row) -> Result<Record, tokio_postgres::Error> {
+/// A record from a row that was read with the [`EVENT_COLUMNS`] in their order.
+pub fn from_row(row: &Row) -> Result<Record, tokio_postgres::Error> {
     let lane: i16 = row.try_get(1)?;
     Ok(Record {
         seq: row.try_get(0)?,
@@ -27,20 +27,9 @@ pub(crate) fn from_row(row: &Row) -> Result<Record, tokio_postgres::Error> {
 }
 
 /// The events of one stream up to `version`, oldest first, from the schema that `client` is bound to.
-pub async fn stream(
-    client: &Client,
-    stream: uuid::Uuid,
-    version: i32,
-) -> Result<Vec<Record>, tokio_postgres::Error> {
-    let sql = format!(
-        "SELECT {EVENT_COLUMNS} FROM event e WHERE stream_id = $1 AND version <= $2 ORDER BY version"
-    );
-    client
-        .query(&sql, &[&stream, &version])
-        .await?
-        .iter()
-        .map(from_row)
-        .collect()
+pub async fn stream(client: &Client, stream: uuid::Uuid, version: i32) -> Result<Vec<Record>, tokio_postgres::Error> {
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM event e WHERE stream_id = $1 AND version <= $2 ORDER BY version");
+    client.query(&sql, &[&stream, &version]).await?.iter().map(from_row).collect()
 }
 
 /// Up to `limit` events of each lane in `after`, from the sequence behind it on, in lane order.
@@ -54,14 +43,6 @@ pub(crate) async fn after(
         "SELECT {EVENT_COLUMNS} FROM unnest($1::int2[], $2::int8[]) AS p (lane, seq)
          CROSS JOIN LATERAL (SELECT * FROM {schema}.event WHERE lane = p.lane AND seq > p.seq ORDER BY seq LIMIT $3) e"
     );
-    let (lanes, seqs): (Vec<i16>, Vec<i64>) = after
-        .iter()
-        .map(|(lane, seq)| (lane.as_i16(), *seq))
-        .unzip();
-    client
-        .query(&sql, &[&lanes, &seqs, &limit])
-        .await?
-        .iter()
-        .map(from_row)
-        .collect()
+    let (lanes, seqs): (Vec<i16>, Vec<i64>) = after.iter().map(|(lane, seq)| (lane.as_i16(), *seq)).unzip();
+    client.query(&sql, &[&lanes, &seqs, &limit]).await?.iter().map(from_row).collect()
 }

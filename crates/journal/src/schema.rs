@@ -85,8 +85,9 @@ SELECT * FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int8[], $5::text[],
 /// The writer's own statements, prepared beside the model's.
 pub(crate) const STATEMENTS: [&str; 5] = [LOCK_LANES, ADVANCE_LANES, ADVANCE_INBOXES, APPEND, BURY];
 
-/// The columns of an event in the order that [`crate::record::from_row`] reads them.
-pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.lane, e.version, e.stream_id, e.event_id, e.at, e.kind, e.data, e.cause, e.subject, e.trace";
+/// The columns of an event, called `e` in the query, in the order that [`crate::record_from_row`] reads them.
+pub const EVENT_COLUMNS: &str =
+    "e.seq, e.lane, e.version, e.stream_id, e.event_id, e.at, e.kind, e.data, e.cause, e.subject, e.trace";
 
 /// Takes lanes: whoever held one before is fenced off by the new epoch.
 pub(crate) const CLAIM: &str = "

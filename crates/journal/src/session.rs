@@ -21,11 +21,7 @@ pub(crate) struct Session {
 }
 
 /// A connection with everything prepared, as soon as there is one; nothing when the process ends first.
-pub(crate) async fn reconnected<M: Model>(
-    database: &Database,
-    schema: &str,
-    process: &Process,
-) -> Option<Session> {
+pub(crate) async fn reconnected<M: Model>(database: &Database, schema: &str, process: &Process) -> Option<Session> {
     let (mut pause, longest) = RECONNECT;
     loop {
         match prepared::<M>(database, schema).await {
@@ -39,17 +35,10 @@ pub(crate) async fn reconnected<M: Model>(
     }
 }
 
-async fn prepared<M: Model>(
-    database: &Database,
-    schema: &str,
-) -> Result<Session, tokio_postgres::Error> {
+async fn prepared<M: Model>(database: &Database, schema: &str) -> Result<Session, tokio_postgres::Error> {
     let client = database.connect_writer(schema).await?;
     let mut statements = HashMap::new();
-    for sql in schema::STATEMENTS
-        .iter()
-        .chain(M::STATEMENTS)
-        .chain(&[BEGIN, COMMIT])
-    {
+    for sql in schema::STATEMENTS.iter().chain(M::STATEMENTS).chain(&[BEGIN, COMMIT]) {
         statements.insert(*sql, client.prepare(sql).await?);
     }
     Ok(Session { client, statements })
@@ -83,9 +72,7 @@ impl TripError {
             Self::Unprepared(_) => false,
             // Class 57 is the server being shut down or the connection being ended by an operator.
             Self::Postgres(error) => error.code().is_none_or(|code| {
-                code.code().starts_with("57P")
-                    || code.code().starts_with("25P03")
-                    || code.code().starts_with("08")
+                code.code().starts_with("57P") || code.code().starts_with("25P03") || code.code().starts_with("08")
             }),
         }
     }
@@ -96,11 +83,7 @@ const TRIP_STATEMENTS: usize = 30;
 
 impl<'s> Trip<'s> {
     pub fn new(session: &'s Session) -> Self {
-        Self {
-            session,
-            calls: Vec::with_capacity(8),
-            unprepared: None,
-        }
+        Self { session, calls: Vec::with_capacity(8), unprepared: None }
     }
 
     pub fn add(&mut self, sql: &'static str, parameters: Vec<&'s (dyn ToSql + Sync)>) {
@@ -114,35 +97,21 @@ impl<'s> Trip<'s> {
         if let Some(sql) = self.unprepared {
             return Err(TripError::Unprepared(sql));
         }
-        assert!(
-            self.calls.len() <= TRIP_STATEMENTS,
-            "a round trip has {} statements",
-            self.calls.len()
-        );
+        assert!(self.calls.len() <= TRIP_STATEMENTS, "a round trip has {} statements", self.calls.len());
         let client = &self.session.client;
-        let answers = self
-            .calls
-            .iter()
-            .map(|(statement, parameters)| client.query(*statement, parameters));
-        timeout(ROUND_TRIP, try_join_all(answers))
-            .await
-            .map_err(|_| TripError::Timeout)?
-            .map_err(TripError::Postgres)
+        let answers = self.calls.iter().map(|(statement, parameters)| client.query(*statement, parameters));
+        timeout(ROUND_TRIP, try_join_all(answers)).await.map_err(|_| TripError::Timeout)?.map_err(TripError::Postgres)
     }
 }
 
 pub(crate) fn references(parameters: &[Box<dyn ToSql + Sync + Send>]) -> Vec<&(dyn ToSql + Sync)> {
-    parameters
-        .iter()
-        .map(|parameter| &**parameter as &(dyn ToSql + Sync))
-        .collect()
+    parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect()
 }
 
 pub(crate) fn described(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(
-        || error.to_string(),
-        |error| format!("{}: {}", error.code().code(), error.message()),
-    )
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |error| format!("{}: {}", error.code().code(), error.message()))
 }
 
 /// Whether the batch that appended these events and moved these inboxes is there.
@@ -158,23 +127,11 @@ pub(crate) async fn witnessed(
     let row = match (appended.first(), reach.iter().next()) {
         (Some(event), _) => {
             let sql = "SELECT 1 FROM event WHERE lane = $1 AND seq = $2 AND event_id = $3";
-            client
-                .query_opt(sql, &[&event.lane.as_i16(), &event.seq, &event.id])
-                .await?
+            client.query_opt(sql, &[&event.lane.as_i16(), &event.seq, &event.id]).await?
         }
         (None, Some(((topic, lane), position))) => {
             let sql = "SELECT 1 FROM inbox_lane WHERE source = $1 AND lane = $2 AND last_seq = $3 AND next_offset = $4";
-            client
-                .query_opt(
-                    sql,
-                    &[
-                        &topic.code(),
-                        &lane.as_i16(),
-                        &position.seq,
-                        &position.offset,
-                    ],
-                )
-                .await?
+            client.query_opt(sql, &[&topic.code(), &lane.as_i16(), &position.seq, &position.offset]).await?
         }
         (None, None) => None,
     };

@@ -38,9 +38,7 @@ pub struct DatabaseSettings {
 impl std::fmt::Debug for DatabaseSettings {
     /// The URL holds a password and stays out of logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseSettings")
-            .field("database_ca_file", &self.database_ca_file)
-            .finish_non_exhaustive()
+        f.debug_struct("DatabaseSettings").field("database_ca_file", &self.database_ca_file).finish_non_exhaustive()
     }
 }
 

@@ -118,18 +118,7 @@ pub(crate) struct Parts<M: Model> {
 impl<M: Model> Writer<M> {
     pub fn new(parts: Parts<M>) -> Self {
         let now = Instant::now();
-        let Parts {
-            model,
-            schema,
-            sources,
-            member,
-            database,
-            owned_lanes,
-            outlet,
-            health,
-            metrics,
-            process,
-        } = parts;
+        let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process } = parts;
         Self {
             model,
             schema,
@@ -214,21 +203,9 @@ impl<M: Model> Writer<M> {
         true
     }
 
-    fn admit(
-        &mut self,
-        Submission {
-            lane,
-            command,
-            trace,
-            answer,
-        }: Submission<M>,
-    ) {
+    fn admit(&mut self, Submission { lane, command, trace, answer }: Submission<M>) {
         self.metrics.queued.dec();
-        self.pending.items.push(Item {
-            lane,
-            command,
-            origin: Origin::Caller { answer, trace },
-        });
+        self.pending.items.push(Item { lane, command, origin: Origin::Caller { answer, trace } });
     }
 
     fn take_in(&mut self, delivery: Delivery) {
@@ -236,36 +213,21 @@ impl<M: Model> Writer<M> {
             return;
         }
         let now = Instant::now();
-        if let Some(Incoming {
-            body: Body::Record(record),
-            ..
-        }) = delivery.records.first()
-        {
+        if let Some(Incoming { body: Body::Record(record), .. }) = delivery.records.first() {
             let lag = (Utc::now() - record.at).to_std().unwrap_or_default();
             self.metrics.lag_seconds.observe(lag.as_secs_f64());
         }
         for incoming in delivery.records {
             let source = incoming.source;
             if let Some(fate) = self.receive(incoming, now) {
-                self.metrics
-                    .consumed
-                    .get_or_create(&Consumed {
-                        source: source.as_str(),
-                        fate,
-                    })
-                    .inc();
+                self.metrics.consumed.get_or_create(&Consumed { source: source.as_str(), fate }).inc();
             }
         }
     }
 
     /// Judges one record; `None` when its lane is not ours.
     fn receive(&mut self, incoming: Incoming, now: Instant) -> Option<Fate> {
-        let Incoming {
-            source,
-            lane,
-            offset,
-            body,
-        } = incoming;
+        let Incoming { source, lane, offset, body } = incoming;
         let inbox = self.owned.get_mut(&lane)?.inboxes.get_mut(&source)?;
         let record = match body {
             Body::Record(record) if record.lane == lane => record,
@@ -276,15 +238,9 @@ impl<M: Model> Writer<M> {
                 self.pending.letters.push(letter);
                 return Some(Fate::DeadLetter);
             }
-            Body::Unreadable {
-                reason,
-                key,
-                payload,
-            } => {
+            Body::Unreadable { reason, key, payload } => {
                 inbox.pass(offset);
-                self.pending
-                    .letters
-                    .push(letter(source, lane, offset, reason, None, key, payload));
+                self.pending.letters.push(letter(source, lane, offset, reason, None, key, payload));
                 return Some(Fate::DeadLetter);
             }
         };
@@ -306,16 +262,8 @@ impl<M: Model> Writer<M> {
         match self.model.read(source, &record) {
             Ok(None) => Fate::Passed,
             Ok(Some(command)) => {
-                let origin = Origin::Record {
-                    source,
-                    record,
-                    offset,
-                };
-                self.pending.items.push(Item {
-                    lane,
-                    command,
-                    origin,
-                });
+                let origin = Origin::Record { source, record, offset };
+                self.pending.items.push(Item { lane, command, origin });
                 Fate::Applied
             }
             Err(error) => {
@@ -327,15 +275,7 @@ impl<M: Model> Writer<M> {
 
     fn bury(&mut self, source: Topic, lane: Lane, record: &Record, error: &Unreadable) {
         tracing::warn!(schema = self.schema, %source, %lane, seq = record.seq, kind = %record.kind, %error, "record put to the dead letters");
-        self.pending.letters.push(letter(
-            source,
-            lane,
-            record.seq,
-            error.to_string(),
-            Some(record),
-            None,
-            None,
-        ));
+        self.pending.letters.push(letter(source, lane, record.seq, error.to_string(), Some(record), None, None));
     }
 }
 

@@ -42,18 +42,9 @@ impl LogHub {
     pub fn new(lanes: Lanes, alone: bool) -> Arc<Self> {
         let topic = |topic| {
             let lanes = lanes.all().map(|_| Mutex::default()).collect();
-            (
-                topic,
-                TopicLog {
-                    lanes,
-                    readers: Mutex::default(),
-                },
-            )
+            (topic, TopicLog { lanes, readers: Mutex::default() })
         };
-        Arc::new(Self {
-            topics: Topic::ALL.into_iter().map(topic).collect(),
-            alone,
-        })
+        Arc::new(Self { topics: Topic::ALL.into_iter().map(topic).collect(), alone })
     }
 
     /// Hands records over and wakes the readers of their topic.
@@ -81,21 +72,14 @@ impl LogHub {
     /// Wakes the readers of a topic.
     pub(crate) fn wake(&self, topic: Topic) {
         if let Some(log) = self.topics.get(&topic) {
-            log.readers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .for_each(|reader| reader.notify_one());
+            log.readers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|reader| reader.notify_one());
         }
     }
 
     fn join(&self, topic: Topic) -> Arc<Notify> {
         let woken = Arc::new(Notify::new());
         if let Some(log) = self.topics.get(&topic) {
-            log.readers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Arc::clone(&woken));
+            log.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&woken));
         }
         woken
     }
@@ -165,10 +149,7 @@ impl LogReader {
             if records.is_empty() {
                 look = self.wait(&woken).await;
             } else {
-                let delivery = Delivery {
-                    generation,
-                    records,
-                };
+                let delivery = Delivery { generation, records };
                 if self.deliveries.send(delivery).await.is_err() {
                     return;
                 }
@@ -178,8 +159,7 @@ impl LogReader {
 
     fn of_source(&self, positions: &Positions) -> BTreeMap<Lane, i64> {
         let ours = positions.iter().filter(|(topic, ..)| *topic == self.source);
-        ours.map(|(_, lane, position)| (*lane, position.seq))
-            .collect()
+        ours.map(|(_, lane, position)| (*lane, position.seq)).collect()
     }
 
     /// Waits for a wake-up; tells whether the table should be looked into.
@@ -191,12 +171,7 @@ impl LogReader {
     }
 
     /// The next records of every lane: from memory where it reaches, else from the table.
-    async fn next(
-        &self,
-        lanes: &mut BTreeMap<Lane, i64>,
-        client: &mut Option<Client>,
-        look: bool,
-    ) -> Vec<Incoming> {
+    async fn next(&self, lanes: &mut BTreeMap<Lane, i64>, client: &mut Option<Client>, look: bool) -> Vec<Incoming> {
         let limit = (DELIVERY_RECORDS / lanes.len().max(1)).max(1);
         let mut records = Vec::new();
         let mut missing = Vec::new();
@@ -204,11 +179,7 @@ impl LogReader {
             match self.hub.after(self.source, *lane, *seq, limit) {
                 Some(found) if !found.is_empty() => {
                     *seq = found.last().map_or(*seq, |record| record.seq);
-                    records.extend(
-                        found
-                            .iter()
-                            .map(|record| self.incoming(Record::clone(record))),
-                    );
+                    records.extend(found.iter().map(|record| self.incoming(Record::clone(record))));
                 }
                 Some(_) if !look => {}
                 _ => missing.push((*lane, *seq)),
@@ -225,20 +196,10 @@ impl LogReader {
 
     fn incoming(&self, record: Record) -> Incoming {
         let (lane, offset) = (record.lane, record.seq);
-        Incoming {
-            source: self.source,
-            lane,
-            offset,
-            body: Body::Record(Box::new(record)),
-        }
+        Incoming { source: self.source, lane, offset, body: Body::Record(Box::new(record)) }
     }
 
-    async fn read_table(
-        &self,
-        missing: &[(Lane, i64)],
-        limit: usize,
-        client: &mut Option<Client>,
-    ) -> Vec<Record> {
+    async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, client: &mut Option<Client>) -> Vec<Record> {
         let schema = self.source.as_str();
         if client.as_ref().is_none_or(Client::is_closed) {
             *client = self.database.connect_to(schema).await.ok();
@@ -247,13 +208,7 @@ impl LogReader {
             sleep(RECONNECT_PAUSE).await;
             return Vec::new();
         };
-        let read = record::after(
-            connection,
-            schema,
-            missing,
-            i64::try_from(limit).unwrap_or(1),
-        )
-        .await;
+        let read = record::after(connection, schema, missing, i64::try_from(limit).unwrap_or(1)).await;
         read.unwrap_or_else(|error| {
             tracing::debug!(source = schema, %error, "event table could not be read");
             *client = None;

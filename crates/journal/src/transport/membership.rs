@@ -16,7 +16,7 @@ use tokio::{
 use tokio_postgres::Client;
 
 use super::{Control, Intake, Positions, log::Cursors};
-use crate::database::Database;
+use crate::{OwnedLanes, database::Database};
 
 /// How often a replica says that it is there, and looks who else is.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -46,6 +46,7 @@ pub(crate) struct Membership {
     pub lanes: Lanes,
     pub database: Database,
     pub intake: Intake,
+    pub owned: watch::Receiver<OwnedLanes>,
     pub cursors: watch::Sender<Arc<Cursors>>,
 }
 
@@ -60,9 +61,7 @@ impl Membership {
                 () = self.run(&mut client) => {}
             }
             if let Some(client) = client {
-                let _ = client
-                    .execute("DELETE FROM member WHERE id = $1", &[&&*self.member])
-                    .await;
+                let _ = client.execute("DELETE FROM member WHERE id = $1", &[&&*self.member]).await;
             }
         });
     }
@@ -89,20 +88,14 @@ impl Membership {
                 }
                 Err(_) => *client = None,
             }
-            tracing::trace!(
-                schema = self.schema,
-                seconds = began.elapsed().as_secs_f64(),
-                "heartbeat"
-            );
+            tracing::trace!(schema = self.schema, seconds = began.elapsed().as_secs_f64(), "heartbeat");
         }
     }
 
     async fn look(&self, client: &Client) -> Result<Seen, tokio_postgres::Error> {
         client.execute(BEAT, &[&&*self.member]).await?;
         let live = client.query(LIVE, &[&SESSION_SECONDS]).await?;
-        let owners = client
-            .query("SELECT lane, owner FROM lane_head", &[])
-            .await?;
+        let owners = client.query("SELECT lane, owner FROM lane_head", &[]).await?;
         let lane = |row: &tokio_postgres::Row| Lane(row.get::<_, i16>(0).unsigned_abs());
         Ok(Seen {
             live: live.iter().map(|row| row.get(0)).collect(),
@@ -111,56 +104,35 @@ impl Membership {
     }
 
     async fn rebalance(&self, seen: &Seen, generation: &mut u64) {
-        let plan = plan(self.lanes, &self.member, seen);
+        let held = self.owned.borrow().clone();
+        self.keep_reading(|lane| held.contains(&lane));
+        let plan = plan(self.lanes, &self.member, &held, seen);
         if !plan.release.is_empty() {
             let (reply, released) = oneshot::channel();
             self.keep_reading(|lane| !plan.release.contains(&lane));
-            let control = Control::Revoke {
-                lanes: plan.release,
-                reply,
-            };
+            let control = Control::Revoke { lanes: plan.release, reply };
             if self.intake.controls.send(control).await.is_ok() {
                 let _ = timeout(CONTROL_TIMEOUT, released).await;
             }
         }
         if !plan.claim.is_empty() {
             *generation += 1;
-            let others = seen
-                .live
-                .iter()
-                .filter(|id| **id != *self.member)
-                .cloned()
-                .collect();
+            let others = seen.live.iter().filter(|id| **id != *self.member).cloned().collect();
             let (reply, claimed) = oneshot::channel();
-            let control = Control::Assign {
-                lanes: plan.claim,
-                generation: *generation,
-                unless_owned_by: Some(others),
-                reply,
-            };
+            let control =
+                Control::Assign { lanes: plan.claim, generation: *generation, unless_owned_by: Some(others), reply };
             if self.intake.controls.send(control).await.is_ok()
                 && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
             {
-                self.cursors.send_replace(Arc::new(Cursors {
-                    generation: *generation,
-                    positions,
-                }));
+                self.cursors.send_replace(Arc::new(Cursors { generation: *generation, positions }));
             }
         }
     }
 
     fn keep_reading(&self, kept: impl Fn(Lane) -> bool) {
         self.cursors.send_modify(|cursors| {
-            let positions: Positions = cursors
-                .positions
-                .iter()
-                .filter(|(_, lane, _)| kept(*lane))
-                .copied()
-                .collect();
-            *cursors = Arc::new(Cursors {
-                generation: cursors.generation,
-                positions,
-            });
+            let positions: Positions = cursors.positions.iter().filter(|(_, lane, _)| kept(*lane)).copied().collect();
+            *cursors = Arc::new(Cursors { generation: cursors.generation, positions });
         });
     }
 }
@@ -180,23 +152,23 @@ struct Plan {
     release: Vec<Lane>,
 }
 
-/// An even share, with as few moves as possible: we give away what we have too much of, and take what nobody has.
-fn plan(lanes: Lanes, me: &str, seen: &Seen) -> Plan {
+/// An even share, with as few moves as possible: we give away what we have too much of, and take what nobody has. `held`
+/// is what the writer holds; a lane that is ours in the table only was claimed and never heard of, so it is free.
+fn plan(lanes: Lanes, me: &str, held: &[Lane], seen: &Seen) -> Plan {
     let Some(rank) = seen.live.iter().position(|id| id == me) else {
-        return Plan {
-            claim: Vec::new(),
-            release: Vec::new(),
-        };
+        return Plan { claim: Vec::new(), release: Vec::new() };
     };
     let (count, members) = (usize::from(lanes.count()), seen.live.len());
     let share = count / members + usize::from(rank < count % members);
-    let owner = |lane: &Lane| seen.owners.get(lane).and_then(Option::as_deref);
-    let mine: Vec<Lane> = lanes.all().filter(|lane| owner(lane) == Some(me)).collect();
-    let free = lanes
-        .all()
-        .filter(|lane| owner(lane).is_none_or(|owner| !seen.live.iter().any(|id| id == owner)));
+    let is_free = |lane: &Lane| match seen.owners.get(lane).and_then(Option::as_deref) {
+        None => true,
+        Some(owner) if owner == me => !held.contains(lane),
+        Some(owner) => !seen.live.iter().any(|id| id == owner),
+    };
+    let is_mine = |lane: &Lane| seen.owners.get(lane).and_then(Option::as_deref) == Some(me) && held.contains(lane);
+    let mine: Vec<Lane> = lanes.all().filter(is_mine).collect();
     Plan {
-        claim: free.take(share.saturating_sub(mine.len())).collect(),
+        claim: lanes.all().filter(is_free).take(share.saturating_sub(mine.len())).collect(),
         release: mine.into_iter().skip(share).collect(),
     }
 }
@@ -208,10 +180,7 @@ mod tests {
     fn seen(live: &[&str], owners: &[Option<&str>]) -> Seen {
         Seen {
             live: live.iter().map(|id| (*id).to_owned()).collect(),
-            owners: (0..)
-                .map(Lane)
-                .zip(owners.iter().map(|owner| owner.map(str::to_owned)))
-                .collect(),
+            owners: (0..).map(Lane).zip(owners.iter().map(|owner| owner.map(str::to_owned))).collect(),
         }
     }
 
@@ -219,69 +188,42 @@ mod tests {
         Lanes::new(count).expect("in range")
     }
 
+    const ALL: [Lane; 3] = [Lane(0), Lane(1), Lane(2)];
+
     #[test]
     fn one_replica_takes_every_lane() {
-        let plan = plan(lanes(3), "a", &seen(&["a"], &[None, None, None]));
-        assert_eq!(
-            plan,
-            Plan {
-                claim: vec![Lane(0), Lane(1), Lane(2)],
-                release: vec![]
-            }
-        );
+        let plan = plan(lanes(3), "a", &[], &seen(&["a"], &[None, None, None]));
+        assert_eq!(plan, Plan { claim: ALL.to_vec(), release: vec![] });
     }
 
     #[test]
     fn a_second_replica_is_given_its_share_and_no_more() {
-        let owners = [Some("a"), Some("a"), Some("a")];
-        assert_eq!(
-            plan(lanes(3), "a", &seen(&["a", "b"], &owners)),
-            Plan {
-                claim: vec![],
-                release: vec![Lane(2)]
-            }
-        );
-        assert_eq!(
-            plan(lanes(3), "b", &seen(&["a", "b"], &owners)),
-            Plan {
-                claim: vec![],
-                release: vec![]
-            }
-        );
-        let owners = [Some("a"), Some("a"), None];
-        assert_eq!(
-            plan(lanes(3), "b", &seen(&["a", "b"], &owners)),
-            Plan {
-                claim: vec![Lane(2)],
-                release: vec![]
-            }
-        );
+        let look = seen(&["a", "b"], &[Some("a"), Some("a"), Some("a")]);
+        assert_eq!(plan(lanes(3), "a", &ALL, &look), Plan { claim: vec![], release: vec![Lane(2)] });
+        assert_eq!(plan(lanes(3), "b", &[], &look), Plan { claim: vec![], release: vec![] });
+        let look = seen(&["a", "b"], &[Some("a"), Some("a"), None]);
+        assert_eq!(plan(lanes(3), "b", &[], &look), Plan { claim: vec![Lane(2)], release: vec![] });
     }
 
     #[test]
     fn the_lanes_of_the_dead_are_taken() {
-        let plan = plan(lanes(2), "b", &seen(&["b"], &[Some("a"), Some("b")]));
-        assert_eq!(
-            plan,
-            Plan {
-                claim: vec![Lane(0)],
-                release: vec![]
-            }
-        );
+        let plan = plan(lanes(2), "b", &[Lane(1)], &seen(&["b"], &[Some("a"), Some("b")]));
+        assert_eq!(plan, Plan { claim: vec![Lane(0)], release: vec![] });
+    }
+
+    #[test]
+    fn a_lane_whose_claim_was_never_heard_of_is_claimed_again() {
+        let plan = plan(lanes(2), "a", &[Lane(1)], &seen(&["a"], &[Some("a"), Some("a")]));
+        assert_eq!(plan, Plan { claim: vec![Lane(0)], release: vec![] });
     }
 
     #[test]
     fn shares_cover_every_lane_for_any_number_of_replicas() {
         for members in 1..=9_usize {
             let live: Vec<String> = (0..members).map(|n| format!("m{n}")).collect();
-            let look = Seen {
-                live: live.clone(),
-                owners: lanes(6).all().map(|lane| (lane, None)).collect(),
-            };
-            let total: usize = live
-                .iter()
-                .map(|me| plan(lanes(6), me, &look).claim.len())
-                .sum();
+            let owners = lanes(6).all().map(|lane| (lane, None)).collect();
+            let look = Seen { live: live.clone(), owners };
+            let total: usize = live.iter().map(|me| plan(lanes(6), me, &[], &look).claim.len()).sum();
             assert_eq!(total, 6, "{members} replicas");
         }
     }

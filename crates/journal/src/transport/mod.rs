@@ -49,11 +49,7 @@ pub(crate) enum Body {
     /// A record of ours.
     Record(Box<Record>),
     /// Something that nobody can read.
-    Unreadable {
-        reason: String,
-        key: Option<Vec<u8>>,
-        payload: Option<Vec<u8>>,
-    },
+    Unreadable { reason: String, key: Option<Vec<u8>>, payload: Option<Vec<u8>> },
 }
 
 /// Records that came in under one assignment of lanes. What is still on its way when the assignment changes is recognised
@@ -76,10 +72,7 @@ pub(crate) enum Control {
         reply: oneshot::Sender<Positions>,
     },
     /// These lanes are not ours any more.
-    Revoke {
-        lanes: Vec<Lane>,
-        reply: oneshot::Sender<()>,
-    },
+    Revoke { lanes: Vec<Lane>, reply: oneshot::Sender<()> },
 }
 
 /// The two channels into the writer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{SubsecRound as _, Utc};
 use contract::Lane;
 use tokio_postgres::Row;
 
@@ -14,6 +14,9 @@ use crate::{
     session::{BEGIN, COMMIT, Trip, references},
 };
 
+/// Digits of a second that PostgreSQL keeps. What is published from memory must not show more.
+const STORED_DIGITS: u16 = 6;
+
 impl<M: Model> Writer<M> {
     /// One attempt at a batch: one transaction, two round trips.
     pub(super) async fn attempt(&mut self, batch: &Pending<M>) -> Result<Outcome<M>, Failure<M>> {
@@ -21,11 +24,7 @@ impl<M: Model> Writer<M> {
             return Err(Failure::Broken("the process is ending".to_owned()));
         };
         let commands: Vec<_> = batch.items.iter().map(|item| &item.command).collect();
-        let loads = if commands.is_empty() {
-            Vec::new()
-        } else {
-            self.model.load(&commands)
-        };
+        let loads = if commands.is_empty() { Vec::new() } else { self.model.load(&commands) };
         let lanes = batch.lanes();
         let numbers: Vec<i16> = lanes.iter().map(|lane| lane.as_i16()).collect();
 
@@ -54,36 +53,21 @@ impl<M: Model> Writer<M> {
     }
 
     /// The lanes' last sequences, checked: every lane exists, and those whose records we apply are still ours.
-    fn heads(
-        &self,
-        rows: &[Row],
-        batch: &Pending<M>,
-        expected: usize,
-    ) -> Result<BTreeMap<Lane, i64>, Failure<M>> {
+    fn heads(&self, rows: &[Row], batch: &Pending<M>, expected: usize) -> Result<BTreeMap<Lane, i64>, Failure<M>> {
         let mut heads = BTreeMap::new();
         let mut lost = Vec::new();
         for row in rows {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
             heads.insert(lane, row.get(2));
-            let ours = self
-                .owned
-                .get(&lane)
-                .is_some_and(|owned| owned.epoch == row.get::<_, i64>(1));
+            let ours = self.owned.get(&lane).is_some_and(|owned| owned.epoch == row.get::<_, i64>(1));
             if !ours && batch.reach.keys().any(|(_, reached)| *reached == lane) {
                 lost.push(lane);
             }
         }
         if heads.len() != expected {
-            return Err(Failure::Broken(format!(
-                "{} of {expected} lanes exist",
-                heads.len()
-            )));
+            return Err(Failure::Broken(format!("{} of {expected} lanes exist", heads.len())));
         }
-        if lost.is_empty() {
-            Ok(heads)
-        } else {
-            Err(Failure::Lost(lost))
-        }
+        if lost.is_empty() { Ok(heads) } else { Err(Failure::Lost(lost)) }
     }
 
     /// Decides every item in the order of arrival, and numbers the events.
@@ -95,17 +79,10 @@ impl<M: Model> Writer<M> {
     ) -> Result<(Outcome<M>, Vec<Query>), String> {
         let mut appended = Vec::with_capacity(batch.items.len());
         if batch.items.is_empty() {
-            return Ok((
-                Outcome {
-                    answers: Vec::new(),
-                    rows: None,
-                    appended,
-                },
-                Vec::new(),
-            ));
+            return Ok((Outcome { answers: Vec::new(), rows: None, appended }, Vec::new()));
         }
         let mut rows = self.model.rows(loaded).map_err(|error| error.to_string())?;
-        let now = Utc::now();
+        let now = Utc::now().trunc_subsecs(STORED_DIGITS);
         let mut answers = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
             let mut decision = Decision {
@@ -119,21 +96,12 @@ impl<M: Model> Writer<M> {
         }
         let mut next = heads.clone();
         for record in &mut appended {
-            let seq = next
-                .get_mut(&record.lane)
-                .ok_or("an event was appended to a lane that is not locked")?;
+            let seq = next.get_mut(&record.lane).ok_or("an event was appended to a lane that is not locked")?;
             *seq += 1;
             record.seq = *seq;
         }
         let writes = self.model.write(&rows);
-        Ok((
-            Outcome {
-                answers,
-                rows: Some(rows),
-                appended,
-            },
-            writes,
-        ))
+        Ok((Outcome { answers, rows: Some(rows), appended }, writes))
     }
 
     /// The second round trip: writes everything and commits.
@@ -159,10 +127,7 @@ impl<M: Model> Writer<M> {
             trip.add(query.sql, references(&query.parameters));
         }
         if !outcome.appended.is_empty() {
-            trip.add(
-                schema::ADVANCE_LANES,
-                vec![&ends.lanes, &ends.last, &ends.published],
-            );
+            trip.add(schema::ADVANCE_LANES, vec![&ends.lanes, &ends.last, &ends.published]);
         }
         if !batch.reach.is_empty() {
             trip.add(schema::ADVANCE_INBOXES, inboxes.parameters());

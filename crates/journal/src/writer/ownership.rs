@@ -16,22 +16,19 @@ impl<M: Model> Writer<M> {
         // What was taken in before belongs to the ownership before.
         self.settle_pending(doors).await;
         match control {
-            Control::Assign {
-                lanes,
-                generation,
-                unless_owned_by,
-                reply,
-            } => match self.claim(&lanes, unless_owned_by).await {
-                Ok(positions) => {
-                    self.generation = generation;
-                    let _ = reply.send(positions);
+            Control::Assign { lanes, generation, unless_owned_by, reply } => {
+                match self.claim(&lanes, unless_owned_by).await {
+                    Ok(positions) => {
+                        self.generation = generation;
+                        let _ = reply.send(positions);
+                    }
+                    Err(error) => {
+                        tracing::warn!(schema = self.schema, %error, "lanes could not be claimed");
+                        self.session = None;
+                        self.connect(doors).await;
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(schema = self.schema, %error, "lanes could not be claimed");
-                    self.session = None;
-                    self.connect(doors).await;
-                }
-            },
+            }
             Control::Revoke { lanes, reply } => {
                 self.flush(doors).await;
                 self.release(lanes).await;
@@ -51,56 +48,40 @@ impl<M: Model> Writer<M> {
         let numbers: Vec<i16> = lanes.iter().map(|lane| lane.as_i16()).collect();
         let transaction = session.client.transaction().await?;
         transaction.query(schema::LOCK_LANES, &[&numbers]).await?;
-        let claimed = transaction
-            .query(schema::CLAIM, &[&numbers, &&*self.member, &unless_owned_by])
-            .await?;
-        let read =
-            "SELECT source, lane, last_seq, next_offset FROM inbox_lane WHERE lane = ANY($1)";
+        let claimed = transaction.query(schema::CLAIM, &[&numbers, &&*self.member, &unless_owned_by]).await?;
+        let read = "SELECT source, lane, last_seq, next_offset FROM inbox_lane WHERE lane = ANY($1)";
         let inboxes = transaction.query(read, &[&numbers]).await?;
         transaction.commit().await?;
 
         for row in &claimed {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
             let at = |topic: &Topic| (*topic, Inbox::at(stored(&inboxes, *topic, lane)));
-            let owned = Owned {
-                epoch: row.get(1),
-                inboxes: self.sources.iter().map(at).collect(),
-            };
+            let owned = Owned { epoch: row.get(1), inboxes: self.sources.iter().map(at).collect() };
             self.owned.insert(lane, owned);
             self.outlet.own(lane, row.get(3), row.get(2));
         }
         self.tell_owned();
-        let positions = self.owned.iter().flat_map(|(lane, owned)| {
-            owned
-                .inboxes
-                .iter()
-                .map(|(topic, inbox)| (*topic, *lane, inbox.accepted))
-        });
+        let positions = self
+            .owned
+            .iter()
+            .flat_map(|(lane, owned)| owned.inboxes.iter().map(|(topic, inbox)| (*topic, *lane, inbox.accepted)));
         Ok(positions.collect())
     }
 
     pub(super) async fn release(&mut self, lanes: Vec<Lane>) {
-        let held: Vec<(Lane, i64)> = lanes
-            .into_iter()
-            .filter_map(|lane| self.owned.get(&lane).map(|owned| (lane, owned.epoch)))
-            .collect();
+        let held: Vec<(Lane, i64)> =
+            lanes.into_iter().filter_map(|lane| self.owned.get(&lane).map(|owned| (lane, owned.epoch))).collect();
         if held.is_empty() {
             return;
         }
         self.outlet.drain().await;
-        let columns = |value: fn(&Self, &(Lane, i64)) -> i64| {
-            held.iter()
-                .map(|lane| value(self, lane))
-                .collect::<Vec<_>>()
-        };
+        let columns =
+            |value: fn(&Self, &(Lane, i64)) -> i64| held.iter().map(|lane| value(self, lane)).collect::<Vec<_>>();
         let epochs = columns(|_, (_, epoch)| *epoch);
         let published = columns(|writer, (lane, _)| writer.outlet.published(*lane));
         let numbers: Vec<i16> = held.iter().map(|(lane, _)| lane.as_i16()).collect();
         if let Some(session) = &self.session
-            && let Err(error) = session
-                .client
-                .execute(schema::RELEASE, &[&numbers, &epochs, &published])
-                .await
+            && let Err(error) = session.client.execute(schema::RELEASE, &[&numbers, &epochs, &published]).await
         {
             // The next owner does not depend on it.
             tracing::info!(schema = self.schema, %error, "lanes were left without saying so");
@@ -117,21 +98,12 @@ impl<M: Model> Writer<M> {
     }
 
     fn tell_owned(&self) {
-        self.metrics
-            .lanes_owned
-            .set(i64::try_from(self.owned.len()).unwrap_or(i64::MAX));
-        self.owned_lanes
-            .send_replace(self.owned.keys().copied().collect());
+        self.metrics.lanes_owned.set(i64::try_from(self.owned.len()).unwrap_or(i64::MAX));
+        self.owned_lanes.send_replace(self.owned.keys().copied().collect());
     }
 }
 
 fn stored(inboxes: &[Row], topic: Topic, lane: Lane) -> Position {
-    let row = inboxes
-        .iter()
-        .find(|row| row.get::<_, i16>(0) == topic.code() && row.get::<_, i16>(1) == lane.as_i16());
-    row.map(|row| Position {
-        seq: row.get(2),
-        offset: row.get(3),
-    })
-    .unwrap_or_default()
+    let row = inboxes.iter().find(|row| row.get::<_, i16>(0) == topic.code() && row.get::<_, i16>(1) == lane.as_i16());
+    row.map(|row| Position { seq: row.get(2), offset: row.get(3) }).unwrap_or_default()
 }

@@ -30,36 +30,20 @@ impl<M: Model> Writer<M> {
     pub(super) async fn flush(&mut self, doors: &mut Doors<M>) {
         let reach = self.dirty();
         if !reach.is_empty() && self.pending.items.is_empty() && self.pending.letters.is_empty() {
-            self.settle(
-                Batch {
-                    items: Vec::new(),
-                    letters: Vec::new(),
-                    reach,
-                },
-                doors,
-            )
-            .await;
+            self.settle(Batch { items: Vec::new(), letters: Vec::new(), reach }, doors).await;
         }
     }
 
     pub(super) fn stored(&self, source: Topic, lane: Lane) -> i64 {
-        self.owned
-            .get(&lane)
-            .and_then(|owned| owned.inboxes.get(&source))
-            .map_or(0, |inbox| inbox.stored.seq)
+        self.owned.get(&lane).and_then(|owned| owned.inboxes.get(&source)).map_or(0, |inbox| inbox.stored.seq)
     }
 
     fn dirty(&self) -> Reach {
-        let inboxes = self.owned.iter().flat_map(|(lane, owned)| {
-            owned
-                .inboxes
-                .iter()
-                .map(|(topic, inbox)| ((*topic, *lane), inbox))
-        });
-        inboxes
-            .filter(|(_, inbox)| inbox.is_dirty())
-            .map(|(key, inbox)| (key, inbox.accepted))
-            .collect()
+        let inboxes = self
+            .owned
+            .iter()
+            .flat_map(|(lane, owned)| owned.inboxes.iter().map(|(topic, inbox)| ((*topic, *lane), inbox)));
+        inboxes.filter(|(_, inbox)| inbox.is_dirty()).map(|(key, inbox)| (key, inbox.accepted)).collect()
     }
 
     /// Settles a batch, whatever it takes: again after a lost connection, without the lanes that were lost, or in halves
@@ -74,9 +58,7 @@ impl<M: Model> Writer<M> {
             let began = Instant::now();
             match self.attempt(&batch).await {
                 Ok(outcome) => {
-                    self.metrics
-                        .batch_seconds
-                        .observe(began.elapsed().as_secs_f64());
+                    self.metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
                     self.conclude(batch, outcome);
                     continue;
                 }
@@ -126,11 +108,7 @@ impl<M: Model> Writer<M> {
             work.push(first);
             return;
         }
-        tracing::error!(
-            schema = self.schema,
-            error,
-            "a command or record could not be settled"
-        );
+        tracing::error!(schema = self.schema, error, "a command or record could not be settled");
         match batch.items.pop().map(|item| item.origin) {
             Some(Origin::Caller { answer, .. }) => drop(answer.send(Err(Refused::Failed))),
             Some(Origin::Record { source, record, .. }) => {
@@ -146,8 +124,7 @@ impl<M: Model> Writer<M> {
             }
             None => {
                 let reason = "the journal's own rows cannot be written; see the log";
-                self.process
-                    .fail(format!("{}: {reason}: {error}", self.schema));
+                self.process.fail(format!("{}: {reason}: {error}", self.schema));
                 return;
             }
         }
@@ -157,16 +134,10 @@ impl<M: Model> Writer<M> {
     /// After a batch is durable: publish, tell the model, answer.
     fn conclude(&mut self, batch: Pending<M>, outcome: Outcome<M>) {
         self.health.up();
-        self.metrics.batch_items.observe(f64::from(
-            u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
-        ));
+        self.metrics.batch_items.observe(f64::from(u32::try_from(batch.items.len()).unwrap_or(u32::MAX)));
         self.metrics.appended.inc_by(outcome.appended.len() as u64);
         for ((source, lane), position) in &batch.reach {
-            if let Some(inbox) = self
-                .owned
-                .get_mut(lane)
-                .and_then(|owned| owned.inboxes.get_mut(source))
-            {
+            if let Some(inbox) = self.owned.get_mut(lane).and_then(|owned| owned.inboxes.get_mut(source)) {
                 inbox.stored = *position;
                 self.outlet.read_up_to(*source, *lane, position.offset);
             }
@@ -194,16 +165,10 @@ impl<M: Model> Writer<M> {
         }
         let failure = match error {
             TripError::Timeout => Failure::Away(format!("no answer in {} s", ROUND_TRIP.as_secs())),
-            TripError::Unprepared(sql) => {
-                Failure::Broken(format!("statement is not declared: {sql}"))
-            }
-            TripError::Postgres(error) if self.session.is_none() => {
-                Failure::Away(error.to_string())
-            }
+            TripError::Unprepared(sql) => Failure::Broken(format!("statement is not declared: {sql}")),
+            TripError::Postgres(error) if self.session.is_none() => Failure::Away(error.to_string()),
             TripError::Postgres(error) => match error.code() {
-                Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
-                    Failure::Again(error)
-                }
+                Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Failure::Again(error),
                 _ => Failure::Broken(described(&error)),
             },
         };
@@ -233,14 +198,7 @@ impl<M: Model> Writer<M> {
             let Some(session) = &self.session else {
                 return false;
             };
-            match witnessed(
-                &session.client,
-                &batch.lanes(),
-                &batch.reach,
-                &outcome.appended,
-            )
-            .await
-            {
+            match witnessed(&session.client, &batch.lanes(), &batch.reach, &outcome.appended).await {
                 Ok(happened) => return happened,
                 Err(error) => {
                     tracing::warn!(schema = self.schema, %error, "database connection lost again");
@@ -253,11 +211,7 @@ impl<M: Model> Writer<M> {
 
     /// Makes the connection anew, refusing meanwhile whoever asks.
     pub(super) async fn connect(&mut self, doors: &mut Doors<M>) {
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|session| !session.client.is_closed())
-        {
+        if self.session.as_ref().is_some_and(|session| !session.client.is_closed()) {
             return;
         }
         self.health.down("no connection");

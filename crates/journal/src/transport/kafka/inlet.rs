@@ -61,17 +61,11 @@ struct Context {
 
 impl Context {
     fn assignment(&self) -> std::sync::MutexGuard<'_, Assignment> {
-        self.assignment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the writer for something and waits a bounded time for the answer.
-    fn ask<T>(
-        &self,
-        limit: Duration,
-        control: impl FnOnce(oneshot::Sender<T>) -> Control,
-    ) -> Option<T> {
+    fn ask<T>(&self, limit: Duration, control: impl FnOnce(oneshot::Sender<T>) -> Control) -> Option<T> {
         let (reply, mut answer) = oneshot::channel();
         let mut control = control(reply);
         let deadline = Instant::now() + limit;
@@ -115,19 +109,11 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     /// An assignment is only noted here; it is claimed outside the callback, and repeated until the database agrees.
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let outcome = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Range gives every topic's lanes alike; the first topic speaks for all.
             let lead = list.elements_for_topic(&self.lead);
-            let lanes = lead
-                .iter()
-                .filter_map(|element| u16::try_from(element.partition()).ok())
-                .map(Lane);
+            let lanes = lead.iter().filter_map(|element| u16::try_from(element.partition()).ok()).map(Lane);
             self.assignment().wanted = lanes.collect();
             consumer.assign(&TopicPartitionList::new())
         } else {
@@ -156,38 +142,18 @@ impl Inlet {
     /// Starts the thread.
     pub fn start(self, process: &Process) -> Result<(), KafkaError> {
         let group = format!("{}-{}", self.system, self.schema);
-        let lead = self
-            .sources
-            .first()
-            .map(|topic| topic.name(&self.system))
-            .unwrap_or_default();
-        let context = Context {
-            lead,
-            intake: self.intake.clone(),
-            assignment: Mutex::default(),
-            generation: AtomicU64::new(0),
-        };
-        let consumer: BaseConsumer<Context> =
-            consumer_config(&self.settings, &group).create_with_context(context)?;
+        let lead = self.sources.first().map(|topic| topic.name(&self.system)).unwrap_or_default();
+        let context =
+            Context { lead, intake: self.intake.clone(), assignment: Mutex::default(), generation: AtomicU64::new(0) };
+        let consumer: BaseConsumer<Context> = consumer_config(&self.settings, &group).create_with_context(context)?;
         let resend = self.feeds.map(|_| topic::resend(&self.system));
-        let names: Vec<String> = self
-            .sources
-            .iter()
-            .map(|topic| topic.name(&self.system))
-            .chain(resend)
-            .collect();
+        let names: Vec<String> = self.sources.iter().map(|topic| topic.name(&self.system)).chain(resend).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let stop = process.stop().clone();
         let (ended, finished) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("{}-in", self.schema));
         let spawned = thread.spawn(move || {
-            Poller {
-                inlet: self,
-                names,
-                stalled: None,
-                told_at: Instant::now(),
-            }
-            .run(&consumer, &stop);
+            Poller { inlet: self, names, stalled: None, told_at: Instant::now() }.run(&consumer, &stop);
             let _ = ended.send(());
             // Closing can hang when brokers are away; nobody waits for it then.
             drop(consumer);
@@ -196,9 +162,7 @@ impl Inlet {
             tracing::error!(%error, "consumer thread could not be started");
         }
         process.spawn("kafka consumer", async move {
-            finished
-                .await
-                .map_err(|_| "the consumer thread ended before its time")
+            finished.await.map_err(|_| "the consumer thread ended before its time")
         });
         Ok(())
     }
@@ -248,10 +212,7 @@ impl Poller {
             reply,
         });
         let Some(positions) = positions.filter(|positions| !positions.is_empty()) else {
-            tracing::warn!(
-                schema = self.inlet.schema,
-                "lanes are not claimed yet; trying again"
-            );
+            tracing::warn!(schema = self.inlet.schema, "lanes are not claimed yet; trying again");
             return;
         };
         context.assignment().claimed = wanted.iter().copied().collect();
@@ -268,24 +229,13 @@ impl Poller {
         positions: &Positions,
     ) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
-        for (source, lane, position) in positions
-            .iter()
-            .filter(|(_, lane, _)| wanted.contains(lane))
-        {
-            let offset = if position.offset == 0 {
-                Offset::Beginning
-            } else {
-                Offset::Offset(position.offset)
-            };
+        for (source, lane, position) in positions.iter().filter(|(_, lane, _)| wanted.contains(lane)) {
+            let offset = if position.offset == 0 { Offset::Beginning } else { Offset::Offset(position.offset) };
             list.add_partition_offset(&source.name(&self.inlet.system), lane.as_i32(), offset)?;
         }
         if self.inlet.feeds.is_some() {
             for lane in wanted {
-                list.add_partition_offset(
-                    &topic::resend(&self.inlet.system),
-                    lane.as_i32(),
-                    Offset::End,
-                )?;
+                list.add_partition_offset(&topic::resend(&self.inlet.system), lane.as_i32(), Offset::End)?;
             }
         }
         consumer.assign(&list)
@@ -307,10 +257,7 @@ impl Poller {
             }
             wait = Duration::ZERO;
         }
-        (!records.is_empty()).then_some(Delivery {
-            generation,
-            records,
-        })
+        (!records.is_empty()).then_some(Delivery { generation, records })
     }
 
     fn incoming(&self, message: &BorrowedMessage<'_>) -> Option<Incoming> {
@@ -333,25 +280,15 @@ impl Poller {
                 payload: message.payload().map(<[u8]>::to_vec),
             },
         };
-        Some(Incoming {
-            source,
-            lane,
-            offset: message.offset(),
-            body,
-        })
+        Some(Incoming { source, lane, offset: message.offset(), body })
     }
 
     /// A consumer of ours misses something. What is not such a request is nobody's loss.
     fn requested(&self, lane: Lane, payload: Option<&[u8]>) {
-        let Some(request) =
-            payload.and_then(|payload| serde_json::from_slice::<Value>(payload).ok())
-        else {
+        let Some(request) = payload.and_then(|payload| serde_json::from_slice::<Value>(payload).ok()) else {
             return;
         };
-        let about_us = self
-            .inlet
-            .feeds
-            .is_some_and(|topic| request["source"] == topic.as_str());
+        let about_us = self.inlet.feeds.is_some_and(|topic| request["source"] == topic.as_str());
         if let (true, Some(from)) = (about_us, request["from"].as_i64()) {
             self.inlet.outlet.send_again(lane, from);
         }
@@ -374,6 +311,8 @@ impl Poller {
                 Ok(()) | Err(TrySendError::Closed(_)) => self.paused(consumer, false),
                 Err(TrySendError::Full(mut delivery)) => {
                     if let Some(more) = self.collect(consumer, BUSY_POLL) {
+                        // What still came was on its way, or a new assignment has begun: pause that too.
+                        self.paused(consumer, true);
                         if more.generation == delivery.generation {
                             delivery.records.extend(more.records);
                         } else {
@@ -387,13 +326,8 @@ impl Poller {
     }
 
     fn paused(&self, consumer: &BaseConsumer<Context>, paused: bool) {
-        let changed = consumer.assignment().and_then(|list| {
-            if paused {
-                consumer.pause(&list)
-            } else {
-                consumer.resume(&list)
-            }
-        });
+        let changed =
+            consumer.assignment().and_then(|list| if paused { consumer.pause(&list) } else { consumer.resume(&list) });
         if let Err(error) = changed {
             tracing::debug!(schema = self.inlet.schema, %error, paused, "consumer could not be paused or resumed");
         }
@@ -411,9 +345,7 @@ impl Poller {
         let mut list = TopicPartitionList::new();
         for ((source, lane), offset) in self.inlet.outlet.take_read() {
             let name = source.name(&self.inlet.system);
-            if let Err(error) =
-                list.add_partition_offset(&name, lane.as_i32(), Offset::Offset(offset))
-            {
+            if let Err(error) = list.add_partition_offset(&name, lane.as_i32(), Offset::Offset(offset)) {
                 tracing::debug!(%error, "offset could not be told");
             }
         }
@@ -430,8 +362,7 @@ impl Poller {
         self.commit(consumer, CommitMode::Async);
         consumer.unsubscribe();
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        while Instant::now() < deadline && consumer.assignment().is_ok_and(|list| list.count() > 0)
-        {
+        while Instant::now() < deadline && consumer.assignment().is_ok_and(|list| list.count() > 0) {
             let _ = consumer.poll(BUSY_POLL);
         }
     }

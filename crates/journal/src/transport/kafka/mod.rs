@@ -31,18 +31,13 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 fn client_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set(
-            "bootstrap.servers",
-            settings.bootstrap_servers.as_deref().unwrap_or_default(),
-        )
+        .set("bootstrap.servers", settings.bootstrap_servers.as_deref().unwrap_or_default())
         .set("client.id", "ordersystem")
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true")
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "1000");
-    let tls = settings.kafka_tls
-        || settings.kafka_ca_file.is_some()
-        || settings.kafka_certificate_file.is_some();
+    let tls = settings.kafka_tls || settings.kafka_ca_file.is_some() || settings.kafka_certificate_file.is_some();
     let protocol = match (tls, settings.kafka_sasl_mechanism.is_some()) {
         (false, false) => "plaintext",
         (true, false) => "ssl",
@@ -53,15 +48,9 @@ fn client_config(settings: &KafkaSettings) -> ClientConfig {
     let files = [
         (
             "ssl.ca.location",
-            settings
-                .kafka_ca_file
-                .clone()
-                .or_else(|| tls.then(|| openssl_probe::probe().cert_file).flatten()),
+            settings.kafka_ca_file.clone().or_else(|| tls.then(|| openssl_probe::probe().cert_file).flatten()),
         ),
-        (
-            "ssl.certificate.location",
-            settings.kafka_certificate_file.clone(),
-        ),
+        ("ssl.certificate.location", settings.kafka_certificate_file.clone()),
         ("ssl.key.location", settings.kafka_key_file.clone()),
     ];
     for (name, file) in files {
@@ -71,14 +60,8 @@ fn client_config(settings: &KafkaSettings) -> ClientConfig {
     }
     if let Some(mechanism) = settings.kafka_sasl_mechanism {
         config.set("sasl.mechanism", mechanism.as_str());
-        config.set(
-            "sasl.username",
-            settings.kafka_sasl_username.as_deref().unwrap_or_default(),
-        );
-        config.set(
-            "sasl.password",
-            settings.kafka_sasl_password.as_deref().unwrap_or_default(),
-        );
+        config.set("sasl.username", settings.kafka_sasl_username.as_deref().unwrap_or_default());
+        config.set("sasl.password", settings.kafka_sasl_password.as_deref().unwrap_or_default());
     }
     config
 }
@@ -139,35 +122,25 @@ pub enum TopicsError {
 }
 
 /// Sees to it that every topic is there with a partition per lane; creates those that are missing.
-pub(crate) async fn ensure_topics(
-    settings: &KafkaSettings,
-    system: &str,
-    lanes: Lanes,
-) -> Result<(), TopicsError> {
+pub(crate) async fn ensure_topics(settings: &KafkaSettings, system: &str, lanes: Lanes) -> Result<(), TopicsError> {
     let admin: AdminClient<DefaultClientContext> = client_config(settings).create()?;
     let replicas = settings.kafka_replication_factor;
     let mut names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name(system)).collect();
     names.push(topic::resend(system));
     names.push(topic::dead_letters(system));
     let partitions = i32::from(lanes.count());
-    let new: Vec<_> = names
-        .iter()
-        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(replicas)))
-        .collect();
-    let options = AdminOptions::new()
-        .operation_timeout(Some(ADMIN_TIMEOUT))
-        .request_timeout(Some(ADMIN_TIMEOUT));
+    let new: Vec<_> =
+        names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(replicas))).collect();
+    let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
     for outcome in admin.create_topics(&new, &options).await? {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => return Err(TopicsError::Refused { topic, code }),
         }
     }
-    tokio::task::spawn_blocking(move || {
-        check_partitions(&admin, &names, usize::from(lanes.count()))
-    })
-    .await
-    .map_err(|_| KafkaError::Canceled)?
+    tokio::task::spawn_blocking(move || check_partitions(&admin, &names, usize::from(lanes.count())))
+        .await
+        .map_err(|_| KafkaError::Canceled)?
 }
 
 fn check_partitions(
@@ -177,17 +150,10 @@ fn check_partitions(
 ) -> Result<(), TopicsError> {
     for name in names {
         let metadata = admin.inner().fetch_metadata(Some(name), ADMIN_TIMEOUT)?;
-        let found = metadata
-            .topics()
-            .first()
-            .map_or(0, |topic| topic.partitions().len());
+        let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
         // A topic that was created a moment ago may not have reached this broker yet; then there is nothing to compare.
         if found != 0 && found != expected {
-            return Err(TopicsError::Partitions {
-                topic: name.clone(),
-                found,
-                expected,
-            });
+            return Err(TopicsError::Partitions { topic: name.clone(), found, expected });
         }
     }
     Ok(())

@@ -241,10 +241,7 @@ impl KafkaOutlet {
         let mut headers = OwnedHeaders::new_with_capacity(13);
         record.headers(*topic, |key, value| {
             let sofar = std::mem::take(&mut headers);
-            headers = sofar.insert(Header {
-                key,
-                value: Some(value),
-            });
+            headers = sofar.insert(Header { key, value: Some(value) });
         });
         let key = record.key();
         let message = BaseRecord::with_opaque_to(name, opaque(record.lane, record.seq))
@@ -252,11 +249,7 @@ impl KafkaOutlet {
             .key(key.as_bytes())
             .payload(&record.data[..])
             .headers(headers);
-        self.producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(message)
-            .is_ok()
+        self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message).is_ok()
     }
 
     /// A lane is ours.
@@ -284,22 +277,13 @@ impl KafkaOutlet {
 
     /// The last sequence of a lane that the broker acknowledged.
     pub fn published(&self, lane: Lane) -> i64 {
-        self.relay
-            .lanes()
-            .get(lane.index())
-            .filter(|state| state.owned)
-            .map_or(0, |state| state.acked)
+        self.relay.lanes().get(lane.index()).filter(|state| state.owned).map_or(0, |state| state.acked)
     }
 
     /// Waits a little until the brokers have what was sent.
     pub async fn drain(&self) {
         let drained = async {
-            while self
-                .relay
-                .lanes()
-                .iter()
-                .any(|state| state.owned && state.acked < state.sent)
-            {
+            while self.relay.lanes().iter().any(|state| state.owned && state.acked < state.sent) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -313,9 +297,7 @@ impl KafkaOutlet {
         let Some(state) = lanes.get_mut(lane.index()) else {
             return;
         };
-        let resting = state
-            .went_back_at
-            .is_some_and(|at| now - at < GO_BACK_PAUSE);
+        let resting = state.went_back_at.is_some_and(|at| now - at < GO_BACK_PAUSE);
         if !state.owned || resting || seq < 1 || seq > state.sent {
             return;
         }
@@ -337,24 +319,15 @@ impl KafkaOutlet {
     pub fn ask_again(&self, source: Topic, lane: Lane, seq: i64) {
         let name = topic::resend(&self.system);
         let payload = format!(r#"{{"source":"{source}","lane":{lane},"from":{seq}}}"#);
-        let message = BaseRecord::with_opaque_to(&name, 0)
-            .partition(lane.as_i32())
-            .key(source.as_str())
-            .payload(&payload);
+        let message =
+            BaseRecord::with_opaque_to(&name, 0).partition(lane.as_i32()).key(source.as_str()).payload(&payload);
         // Asked again in a second if this one is lost.
-        let _ = self
-            .producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(message);
+        let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message);
     }
 
     /// A consumed lane is durable up to before `offset`.
     pub fn read_up_to(&self, source: Topic, lane: Lane, offset: i64) {
-        self.read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((source, lane), offset);
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert((source, lane), offset);
     }
 
     /// The offsets to tell Kafka since the last call.
@@ -394,10 +367,7 @@ impl KafkaOutlet {
         match producer(&self.settings, &self.relay) {
             Ok(renewed) => {
                 tracing::warn!(schema = self.schema, "producer renewed");
-                *self
-                    .producer
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = renewed;
+                *self.producer.write().unwrap_or_else(PoisonError::into_inner) = renewed;
                 for state in self.relay.lanes().iter_mut().filter(|state| state.owned) {
                     state.sent = state.acked;
                     state.behind = true;
@@ -414,11 +384,7 @@ impl KafkaOutlet {
     async fn catch_up(&self) -> Result<(), String> {
         let client = self.reads.get().await.map_err(|error| error.to_string())?;
         let ends = "SELECT lane, last_seq FROM lane_head";
-        for row in client
-            .query(ends, &[])
-            .await
-            .map_err(|error| error.to_string())?
-        {
+        for row in client.query(ends, &[]).await.map_err(|error| error.to_string())? {
             let lane = usize::from(row.get::<_, i16>(0).unsigned_abs());
             if let Some(state) = self.relay.lanes().get_mut(lane).filter(|state| state.owned) {
                 state.end = state.end.max(row.get(1));
@@ -473,10 +439,7 @@ impl KafkaOutlet {
         let client = self.reads.get().await.map_err(|error| error.to_string())?;
         let waiting = "SELECT id, source, lane, place, reason, kind, key, payload FROM dead_letter
                        WHERE NOT published ORDER BY id LIMIT $1";
-        let rows = client
-            .query(waiting, &[&LETTERS])
-            .await
-            .map_err(|error| error.to_string())?;
+        let rows = client.query(waiting, &[&LETTERS]).await.map_err(|error| error.to_string())?;
         let name = topic::dead_letters(&self.system);
         for row in &rows {
             let headers = letter_headers(row, self.schema);
@@ -486,11 +449,7 @@ impl KafkaOutlet {
                 .key(key.unwrap_or_default())
                 .payload(payload.unwrap_or_default())
                 .headers(headers);
-            let sent = self
-                .producer
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .send(message);
+            let sent = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message);
             sent.map_err(|(error, _)| error.to_string())?;
         }
         if rows.is_empty() {
@@ -499,10 +458,7 @@ impl KafkaOutlet {
         self.flush().await?;
         let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
         let done = "UPDATE dead_letter SET published = true WHERE id = ANY($1)";
-        client
-            .execute(done, &[&ids])
-            .await
-            .map_err(|error| error.to_string())?;
+        client.execute(done, &[&ids]).await.map_err(|error| error.to_string())?;
         if rows.len() == usize::try_from(LETTERS).unwrap_or(usize::MAX) {
             self.letters_waiting();
         }
@@ -510,15 +466,9 @@ impl KafkaOutlet {
     }
 
     async fn flush(&self) -> Result<(), String> {
-        let producer = self
-            .producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
         let flushed = tokio::task::spawn_blocking(move || producer.flush(DRAIN)).await;
-        flushed
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())
+        flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Asks the brokers now and then whether they are there. The first message makes the producer fetch its id, which
@@ -526,23 +476,12 @@ impl KafkaOutlet {
     async fn check(&self) {
         let topic = topic::resend(&self.system);
         let warm = BaseRecord::<(), (), usize>::with_opaque_to(&topic, 0).partition(0);
-        let _ = self
-            .producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(warm);
+        let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(warm);
         loop {
-            let producer = self
-                .producer
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
             let topic = topic.clone();
             let asked = tokio::task::spawn_blocking(move || {
-                producer
-                    .client()
-                    .fetch_metadata(Some(&topic), CHECK_TIMEOUT)
-                    .map(|_| ())
+                producer.client().fetch_metadata(Some(&topic), CHECK_TIMEOUT).map(|_| ())
             });
             match asked.await {
                 Ok(Ok(())) => self.health.up(),
@@ -553,22 +492,14 @@ impl KafkaOutlet {
     }
 }
 
-fn producer(
-    settings: &KafkaSettings,
-    relay: &Arc<Relay>,
-) -> Result<ThreadedProducer<Reports>, KafkaError> {
+fn producer(settings: &KafkaSettings, relay: &Arc<Relay>) -> Result<ThreadedProducer<Reports>, KafkaError> {
     producer_config(settings).create_with_context(Reports(Arc::clone(relay)))
 }
 
 /// Where a dead letter came from and why it is one.
 fn letter_headers(row: &tokio_postgres::Row, schema: &str) -> OwnedHeaders {
-    let source = Topic::ALL
-        .into_iter()
-        .find(|topic| topic.code() == row.get::<_, i16>(1));
-    let (lane, place) = (
-        row.get::<_, i16>(2).to_string(),
-        row.get::<_, i64>(3).to_string(),
-    );
+    let source = Topic::ALL.into_iter().find(|topic| topic.code() == row.get::<_, i16>(1));
+    let (lane, place) = (row.get::<_, i16>(2).to_string(), row.get::<_, i64>(3).to_string());
     let values: [(&str, Option<&str>); 6] = [
         ("dl_reader", Some(schema)),
         ("dl_source", source.map(Topic::as_str)),
@@ -578,7 +509,5 @@ fn letter_headers(row: &tokio_postgres::Row, schema: &str) -> OwnedHeaders {
         ("dl_kind", row.get(5)),
     ];
     let headers = OwnedHeaders::new_with_capacity(values.len());
-    values.iter().fold(headers, |headers, (key, value)| {
-        headers.insert(Header { key, value: *value })
-    })
+    values.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: *value }))
 }

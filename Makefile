@@ -1,0 +1,42 @@
+# What a contributor types. `make` alone lists it. ARGS is handed on: make up ARGS='--listen 0.0.0.0:8080'
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/release/ordersystem
+
+.DEFAULT_GOAL := help
+.PHONY: help up bench check test lint tools
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: tools ## the whole system on this machine: http://localhost:8080
+	$(RELEASE) up $(ARGS)
+
+bench: tools ## load on a system of its own, and what it costs
+	$(RELEASE) bench $(ARGS)
+
+check: lint ## format, lints, unit and property tests: needs nothing to run
+	$(CARGO) test --workspace --lib --bins --locked
+
+test: tools ## everything, on real Kafka and real PostgreSQL
+	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
+	$(CARGO) build --locked -p ordersystem
+	$(CARGO) test --workspace --locked --no-fail-fast
+	@$(MAKE) --no-print-directory lint
+
+lint: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	else echo 'Licences and advisories were not checked: that takes `cargo install --locked cargo-deny`.'; fi
+
+# OpenSSL and librdkafka are built from source.
+tools:
+	@if ! command -v cc >/dev/null || ! command -v perl >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update && apt-get -qq install -y --no-install-recommends build-essential perl; \
+	  else \
+	    echo "A C compiler and perl are needed; on Debian: 'apt-get install build-essential perl'" >&2; exit 1; \
+	  fi; \
+	fi

@@ -1,0 +1,206 @@
+//! `ordersystem audit`: derives every balance, row and view again from the events, and says whether the books balance.
+//!
+//! Everything is read as of one moment, also across services, while the system runs on. What a service has not heard of
+//! yet is no contradiction: it is judged by what it has applied, and what is on its way is counted. Reading goes through
+//! every table once, in the order of the orders' ids, so that what is in memory does not grow with the number of orders.
+
+mod books;
+mod captures;
+mod consumers;
+mod deadlines;
+mod difference;
+mod dossier;
+mod folds;
+mod holds;
+mod invariant;
+mod ledger;
+mod moment;
+mod notices;
+mod products;
+mod report;
+mod rest;
+mod sequences;
+mod shelf;
+mod snapshot;
+mod tables;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum, value_parser};
+use journal::{Database, DatabaseSettings};
+use tokio_postgres::Client;
+
+use crate::postgres::{Options, Postgres};
+
+pub use invariant::Invariant;
+pub use moment::PATIENCE;
+pub use report::{InFlight, Judged, Lag, Report};
+pub use verdict::EXAMPLES;
+
+use books::Books;
+use dossier::{Dossier, Shelves};
+use ledger::Sums;
+use moment::Moment;
+use snapshot::Snapshot;
+use verdict::Verdicts;
+
+/// The folder of `ordersystem up` when none is named.
+const DEFAULT_DATA: &str = ".ordersystem";
+/// The longest that can be waited for rest, in seconds: a day.
+const MAX_WAIT_SECONDS: u64 = 24 * 60 * 60;
+
+/// Settings of `ordersystem audit`.
+#[derive(Args, Clone, Debug)]
+pub struct AuditSettings {
+    /// `PostgreSQL` connection URL of the system to audit
+    #[arg(long, env = contract::env::DATABASE_URL, hide_env_values = true)]
+    pub database: Option<String>,
+    /// PEM file with the certificate authority of `PostgreSQL`'s certificate; without it, the system's authorities
+    #[arg(long, env = contract::env::DATABASE_CA_FILE)]
+    pub database_ca_file: Option<PathBuf>,
+    /// Folder of an `ordersystem up`, running or stopped, to audit instead; .ordersystem if there is no --database either
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Expect the system to be at rest: what is in flight, or an order that is not settled, counts as broken at once
+    /// instead of after a minute
+    #[arg(long)]
+    pub settled: bool,
+    /// Wait up to so long until nothing is in flight and every order is settled, then audit as with --settled
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(..=MAX_WAIT_SECONDS))]
+    pub wait: Option<u64>,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For a person to read
+    Text,
+    /// A JSON object
+    Json,
+}
+
+/// Audits, prints the report, and fails unless every invariant holds. An error means that it could not audit.
+pub async fn run_and_print(settings: AuditSettings) -> anyhow::Result<ExitCode> {
+    let output = settings.output;
+    let report = run(settings).await?;
+    match output {
+        Output::Text => print!("{report}"),
+        Output::Json => println!("{}", report.to_json()?),
+    }
+    Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Audits the system that `settings` name.
+pub async fn run(settings: AuditSettings) -> anyhow::Result<Report> {
+    match (&settings.data, &settings.database) {
+        (None, Some(url)) => audit(url.clone(), &settings).await,
+        (data, _) => audit_data(data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)), &settings).await,
+    }
+}
+
+async fn audit_data(data: &Path, settings: &AuditSettings) -> anyhow::Result<Report> {
+    let postgres = Postgres::attach(data, &Options::default()).await?;
+    let report = audit(postgres.url(), settings).await;
+    postgres.stop().await?;
+    report
+}
+
+async fn audit(database_url: String, settings: &AuditSettings) -> anyhow::Result<Report> {
+    let database = DatabaseSettings { database_url, database_ca_file: settings.database_ca_file.clone() };
+    let client = Database::new(&database)?.connect_to(order::SCHEMA).await;
+    let mut client = client.context("cannot connect to the database")?;
+    if let Some(seconds) = settings.wait {
+        rest::wait(&mut client, Duration::from_secs(seconds)).await?;
+    }
+    judge(&mut client, settings.settled || settings.wait.is_some()).await
+}
+
+/// Reads everything as of one moment and judges it.
+async fn judge(client: &mut Client, settled: bool) -> anyhow::Result<Report> {
+    let snapshot = Snapshot::of(client).await?;
+    let at = snapshot.at().await?;
+    let lanes = consumers::lanes(&snapshot).await?;
+    let (counts, reached) = (consumers::counts(&snapshot).await?, consumers::reached(&snapshot).await?);
+    let moment = Moment::new(at, lanes, settled, &reached);
+    let mut verdicts = Verdicts::default();
+    consumers::judge_lanes(&counts, lanes, &mut verdicts);
+    consumers::judge_consumers(&reached, &moment, &mut verdicts);
+    let counted = read(&snapshot, &moment, &mut verdicts).await?;
+    let invariants: Vec<Judged> = verdicts.into_each().map(|(invariant, verdict)| Judged::of(invariant, verdict)).collect();
+    Ok(Report {
+        holds: invariants.iter().all(|judged| judged.holds),
+        at,
+        settled,
+        orders: counted.orders,
+        events: counts.iter().map(|count| count.events.unsigned_abs()).sum(),
+        dead_letters: consumers::dead_letters(&snapshot).await?,
+        in_flight: InFlight {
+            orders: counted.open_orders,
+            payments: counted.open_payments,
+            ..consumers::in_flight(&reached, at)
+        },
+        invariants,
+    })
+}
+
+/// What is counted while orders are read.
+#[derive(Default)]
+struct Counted {
+    orders: u64,
+    open_orders: u64,
+    open_payments: u64,
+}
+
+/// Reads every table and judges what is in it.
+async fn read(snapshot: &Snapshot<'_>, moment: &Moment, verdicts: &mut Verdicts) -> anyhow::Result<Counted> {
+    let (mut books, mut sums, mut counted) = (Books::default(), Sums::default(), Counted::default());
+    // Products first: their changes would otherwise wait for them until the end.
+    let deeds = products::read_streams(snapshot, moment, &mut books, verdicts).await?;
+    deeds.judge(snapshot, verdicts).await?;
+    let mut shelves = Shelves::open(snapshot, verdicts).await?;
+    while let Some(dossier) = shelves.next(snapshot, verdicts).await? {
+        judge_order(&dossier, moment, verdicts);
+        enter(&dossier, &mut books, &mut sums, verdicts);
+        counted.count(&dossier);
+    }
+    products::close(snapshot, books, verdicts).await?;
+    sums.judge(verdicts);
+    Ok(counted)
+}
+
+fn judge_order(dossier: &Dossier, moment: &Moment, verdicts: &mut Verdicts) {
+    holds::judge(dossier, moment, verdicts);
+    captures::judge(dossier, moment, verdicts);
+    ledger::judge(dossier, verdicts);
+    sequences::judge(dossier, moment, verdicts);
+    folds::judge(dossier, moment, verdicts);
+    deadlines::judge(dossier, moment, verdicts);
+    notices::judge(dossier, moment, verdicts);
+}
+
+fn enter(dossier: &Dossier, books: &mut Books, sums: &mut Sums, verdicts: &mut Verdicts) {
+    for told in &dossier.stock {
+        books.enter(&told.event, verdicts);
+    }
+    for hold in &dossier.hold {
+        books.enter_hold(hold);
+    }
+    sums.add(&dossier.postings);
+}
+
+impl Counted {
+    fn count(&mut self, dossier: &Dossier) {
+        let is_open = dossier.made.as_ref().is_some_and(|order| order.shown.status.is_open());
+        let asks = |account: &payment::payment::Account| account.next_call().is_some();
+        self.orders += u64::from(!dossier.order.is_empty());
+        self.open_orders += u64::from(is_open);
+        self.open_payments += u64::from(dossier.account.iter().any(asks));
+    }
+}

@@ -1,0 +1,46 @@
+//! The moment that is judged: when it is, how far every consumer has come, and what may still be on its way.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contract::{Lane, Lanes, Topic};
+
+use super::consumers::Reach;
+use super::dossier::Told;
+
+/// How long something may be on its way before it counts as stuck: a minute. Under load it takes a second or two; what
+/// waits for another attempt, be it of a transport or of the provider, gets one at least every half minute.
+pub const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// The moment that is judged.
+pub(super) struct Moment {
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// The system's lanes.
+    pub lanes: Lanes,
+    /// Whether the system has to be at rest, so that nothing may be on its way.
+    pub settled: bool,
+    applied: HashMap<(&'static str, Topic, Lane), i64>,
+}
+
+impl Moment {
+    /// The moment at which consumers had come so far.
+    pub fn new(at: DateTime<Utc>, lanes: Lanes, settled: bool, reached: &[Reach]) -> Self {
+        let applied = |reach: &Reach| ((reach.consumer, reach.source, reach.lane), reach.applied.unwrap_or_default());
+        Self { at, lanes, settled, applied: reached.iter().map(applied).collect() }
+    }
+
+    /// Whether what is on its way since then should have arrived by now.
+    pub fn is_late(&self, since: DateTime<Utc>) -> bool {
+        self.settled || self.at - since > PATIENCE
+    }
+
+    /// Those of a stream's events, oldest first, that the journal or view in the schema `consumer` has applied.
+    pub fn applied<'t, E>(&self, consumer: &'static str, source: Topic, told: &'t [Told<E>]) -> &'t [Told<E>] {
+        let reached = |told: &Told<E>| {
+            let lane = (consumer, source, told.record.lane);
+            told.record.seq <= self.applied.get(&lane).copied().unwrap_or_default()
+        };
+        &told[..told.partition_point(reached)]
+    }
+}

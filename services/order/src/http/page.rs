@@ -1,0 +1,303 @@
+//! Pages of a list: their size, their cursors, and the link to the next.
+
+use axum::http::Uri;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use contract::{CustomerId, ProductId, envelope::TYPE_PREFIX};
+use process::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::order::{Shown, Status};
+use crate::store::StoredEvent;
+use crate::view::Filter;
+
+/// Entries of a page when the request does not say.
+const DEFAULT_LIMIT: u16 = 50;
+/// The most entries of a page: more would make an answer that no one reads at once.
+const MAX_LIMIT: u16 = 200;
+
+/// Seconds from 1970 to the year 10000: the times that can be asked for, all of which the database knows.
+const MAX_TIME_SECONDS: i64 = 253_402_300_800;
+
+/// Where a page ended, opaque to clients: so many bytes in base64url.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Cursor<const BYTES: usize>([u8; BYTES]);
+
+/// A text that is no cursor of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("not a cursor that was given out")]
+pub(super) struct UnknownCursor;
+
+impl<const BYTES: usize> TryFrom<String> for Cursor<BYTES> {
+    type Error = UnknownCursor;
+    fn try_from(text: String) -> Result<Self, UnknownCursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| UnknownCursor)?;
+        bytes.try_into().map(Self).map_err(|_| UnknownCursor)
+    }
+}
+
+impl<const BYTES: usize> Cursor<BYTES> {
+    fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+/// Which orders are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only orders in this status
+    #[param(inline)]
+    status: Option<Status>,
+    /// Only orders of this customer
+    #[param(value_type = Option<String>)]
+    customer_id: Option<CustomerId>,
+    /// Only orders with a line of this product
+    #[param(value_type = Option<String>)]
+    product_id: Option<ProductId>,
+    /// Only orders placed after this time
+    placed_after: Option<DateTime<Utc>>,
+    /// Only orders placed before this time
+    placed_before: Option<DateTime<Utc>>,
+    /// How many at most; 50 unless given
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u16>,
+    /// `nextCursor` of the page before
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<16>>,
+}
+
+/// Which events are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventQuery {
+    /// How many at most; 50 unless given
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u16>,
+    /// `nextCursor` of the page before
+    #[param(value_type = Option<String>)]
+    pub cursor: Option<Cursor<4>>,
+}
+
+/// A page of orders.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OrderPage {
+    /// The orders, newest first.
+    pub data: Vec<Shown>,
+    /// What to ask the next page with; null on the last.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// A page of an order's events.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventPage {
+    /// The events, oldest first.
+    pub data: Vec<EventAnswer>,
+    /// What to ask the next page with; null on the last.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// Something that happened to an order.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OrderEvent)]
+pub(super) struct EventAnswer {
+    /// Its number in the order, from 1.
+    version: i32,
+    /// What it means, as in its `CloudEvents` type.
+    #[serde(rename = "type")]
+    #[schema(example = "ordersystem.order.placed.v1")]
+    kind: String,
+    /// When it happened.
+    at: DateTime<Utc>,
+    /// The event that caused it; null when a request or the clock did.
+    #[schema(required)]
+    causation_id: Option<Uuid>,
+    /// Its data, by its type.
+    #[schema(value_type = Object)]
+    data: Box<RawValue>,
+}
+
+/// How many entries are on a page.
+pub(super) fn size(limit: Option<u16>) -> Result<u16, Problem> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let bad = || Problem::malformed().detail(format!("bad query: limit: must be 1 to {MAX_LIMIT}"));
+    if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(bad()) }
+}
+
+/// The `Link` to the next page: the same request from `cursor` on.
+pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
+    let parameters = uri.query().unwrap_or_default().split('&');
+    let kept = parameters.filter(|parameter| !parameter.is_empty() && !parameter.starts_with("cursor="));
+    let cursor = format!("cursor={cursor}");
+    let parameters: Vec<&str> = kept.chain([cursor.as_str()]).collect();
+    format!("<{}?{}>; rel=\"next\"", uri.path(), parameters.join("&"))
+}
+
+impl ListQuery {
+    /// The orders that are asked for.
+    pub fn filter(self) -> Result<Filter, Problem> {
+        let known = |time: &DateTime<Utc>| (0..MAX_TIME_SECONDS).contains(&time.timestamp());
+        for (name, time) in [("placedAfter", &self.placed_after), ("placedBefore", &self.placed_before)] {
+            if !time.as_ref().is_none_or(known) {
+                let rule = format!("bad query: {name}: must be from 1970 to 9999");
+                return Err(Problem::malformed().detail(rule));
+            }
+        }
+        Ok(Filter {
+            status: self.status,
+            customer: self.customer_id,
+            product: self.product_id,
+            placed_after: self.placed_after,
+            placed_before: self.placed_before,
+            older_than: self.cursor.map(|cursor| Uuid::from_bytes(cursor.0)),
+        })
+    }
+}
+
+impl EventQuery {
+    /// The number of the event behind which the page begins.
+    pub fn after(&self) -> i32 {
+        self.cursor.map_or(0, |cursor| i32::from_be_bytes(cursor.0))
+    }
+}
+
+impl OrderPage {
+    /// A page of up to `limit` orders; what is beyond only tells that there is a next page.
+    pub fn of(mut orders: Vec<Shown>, limit: u16) -> Self {
+        let more = orders.len() > usize::from(limit);
+        orders.truncate(usize::from(limit));
+        let next_cursor = orders.last().filter(|_| more).map(|last| Cursor(last.id.into_bytes()).to_text());
+        Self { data: orders, next_cursor }
+    }
+}
+
+impl EventPage {
+    /// A page of up to `limit` events; what is beyond only tells that there is a next page.
+    pub fn of(mut events: Vec<StoredEvent>, limit: u16) -> Self {
+        let more = events.len() > usize::from(limit);
+        events.truncate(usize::from(limit));
+        let next_cursor = events.last().filter(|_| more).map(|last| Cursor(last.version.to_be_bytes()).to_text());
+        Self { data: events.into_iter().map(EventAnswer::from).collect(), next_cursor }
+    }
+}
+
+impl From<StoredEvent> for EventAnswer {
+    fn from(event: StoredEvent) -> Self {
+        let StoredEvent { version, kind, at, cause, data } = event;
+        Self { version, kind: format!("{TYPE_PREFIX}{kind}"), at, causation_id: cause, data }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::extract::FromRequestParts as _;
+    use axum::http::Request;
+    use process::Query;
+
+    use crate::order::fixtures;
+
+    async fn listing(query: &str) -> Result<ListQuery, Problem> {
+        let request = Request::get(format!("/orders?{query}")).body(()).expect("is a request");
+        let Query(listing) = Query::from_request_parts(&mut request.into_parts().0, &()).await?;
+        Ok(listing)
+    }
+
+    fn orders(ids: &[u128]) -> Vec<Shown> {
+        ids.iter().map(|id| fixtures::confirmed(Uuid::from_u128(*id)).shown).collect()
+    }
+
+    fn event(version: i32) -> StoredEvent {
+        let data = RawValue::from_string("{\"customerId\":\"ann\"}".to_owned()).expect("JSON");
+        StoredEvent { version, kind: "order.expired.v1".to_owned(), at: DateTime::UNIX_EPOCH, cause: None, data }
+    }
+
+    #[tokio::test]
+    async fn every_filter_is_read() {
+        let query = "status=confirmed&customerId=ann&productId=SKU-1&placedAfter=2026-01-01T00:00:00Z\
+            &placedBefore=2026-02-01T00:00:00%2B01:00&limit=3";
+        let listing = listing(query).await.expect("can be read");
+        assert_eq!(size(listing.limit).expect("is good"), 3);
+        let filter = listing.filter().expect("is good");
+        assert_eq!(filter.status, Some(Status::Confirmed));
+        assert_eq!(filter.customer.expect("is there").as_str(), "ann");
+        assert_eq!(filter.product.expect("is there").as_str(), "SKU-1");
+        assert_eq!(filter.placed_after.expect("is there").to_rfc3339(), "2026-01-01T00:00:00+00:00");
+        assert_eq!(filter.placed_before.expect("is there").to_rfc3339(), "2026-01-31T23:00:00+00:00");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_understood_is_refused() {
+        for query in ["status=lost", "customerId=", "productId=a%00b", "placedAfter=soon", "limit=x", "colour=red"] {
+            assert_eq!(listing(query).await.expect_err("is bad").slug(), "malformed-request", "{query}");
+        }
+        for query in ["cursor=!", "cursor=AAAA", "limit=-1"] {
+            assert!(listing(query).await.is_err(), "{query}");
+        }
+        for query in ["placedAfter=1969-12-31T23:59:59Z", "placedBefore=%2B10000-01-01T00:00:00Z"] {
+            assert!(listing(query).await.expect("can be read").filter().is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_1_to_200_entries() {
+        assert_eq!(size(None).expect("is good"), 50);
+        assert!(size(Some(1)).is_ok() && size(Some(200)).is_ok());
+        assert!(size(Some(0)).is_err() && size(Some(201)).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_cursor_of_a_page_asks_for_what_is_older() {
+        let page = OrderPage::of(orders(&[9, 8, 7]), 2);
+        assert_eq!(page.data.len(), 2);
+        let cursor = page.next_cursor.expect("there is more");
+        let next = listing(&format!("cursor={cursor}")).await.expect("can be read");
+        assert_eq!(next.filter().expect("is good").older_than, Some(Uuid::from_u128(8)));
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        assert_eq!(OrderPage::of(orders(&[2, 1]), 2).next_cursor, None);
+        assert_eq!(EventPage::of(vec![event(1)], 2).next_cursor, None);
+    }
+
+    #[test]
+    fn the_cursor_of_events_asks_for_what_comes_later() {
+        let page = EventPage::of(vec![event(1), event(2), event(3)], 2);
+        let cursor = page.next_cursor.expect("there is more").try_into().expect("is ours");
+        assert_eq!(EventQuery { limit: None, cursor: Some(cursor) }.after(), 2);
+    }
+
+    #[test]
+    fn an_event_is_shown_with_its_cloud_events_type_and_its_data_as_they_are() {
+        let shown = serde_json::to_value(EventAnswer::from(event(7))).expect("is JSON");
+        let expected = serde_json::json!({
+            "version": 7,
+            "type": "ordersystem.order.expired.v1",
+            "at": "1970-01-01T00:00:00Z",
+            "causationId": null,
+            "data": {"customerId": "ann"},
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_keeps_the_path_and_the_filters() {
+        let link = |uri: &str| next_link(&uri.parse().expect("a URI"), "abc");
+        assert_eq!(link("/v1/orders"), "</v1/orders?cursor=abc>; rel=\"next\"");
+        let filtered = "/orders?status=pending&cursor=old&limit=2";
+        assert_eq!(link(filtered), "</orders?status=pending&limit=2&cursor=abc>; rel=\"next\"");
+    }
+}

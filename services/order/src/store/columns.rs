@@ -1,0 +1,125 @@
+//! What a batch writes, as columns: one statement per table, whatever the batch holds.
+
+use contract::{Lanes, stock::Shortage};
+use journal::Query;
+
+use super::{Before, Kept, Rows};
+use crate::order::Order;
+
+pub(super) const INSERT: &str = "
+INSERT INTO orders (id, lane, customer_id, status, payment_status, revision, version, currency, total, lines, reason,
+    shortages, placed_at, updated_at, expires_at, token, declines, open)
+SELECT * FROM unnest($1::uuid[], $2::int2[], $3::text[], $4::text[], $5::text[], $6::int4[], $7::int4[], $8::text[],
+    $9::int8[], $10::bytea[], $11::text[], $12::bytea[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
+    $16::text[], $17::int4[], $18::bool[])";
+
+/// Lines are sent only when they were replaced.
+pub(super) const UPDATE: &str = "
+UPDATE orders o SET status = v.status, payment_status = v.payment_status, revision = v.revision, version = v.version,
+    total = v.total, lines = COALESCE(v.lines, o.lines), reason = v.reason, shortages = v.shortages,
+    updated_at = v.updated_at, declines = v.declines, open = v.open
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::int4[], $6::int8[], $7::bytea[], $8::text[],
+    $9::bytea[], $10::timestamptz[], $11::int4[], $12::bool[])
+    AS v (id, status, payment_status, revision, version, total, lines, reason, shortages, updated_at, declines, open)
+WHERE o.id = v.id";
+
+/// The answer to a key's first request is the order's version 1.
+pub(super) const INSERT_KEYS: &str = "
+INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
+SELECT 'orders', v.key, v.request_hash, v.stream_id, 1, v.created_at
+FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) AS v (key, request_hash, stream_id, created_at)";
+
+/// The statements that store what changed.
+pub(super) fn write(rows: &Rows, lanes: Lanes) -> Vec<Query> {
+    let placed: Vec<&Order> = orders(rows, |kept| kept.before == Before::Absent);
+    let changed: Vec<&Kept> = rows.orders.values().filter(|kept| kept.is_changed()).collect();
+    let mut queries = Vec::new();
+    if !placed.is_empty() {
+        queries.push(insert(&placed, lanes));
+    }
+    if !changed.is_empty() {
+        queries.push(update(&changed));
+    }
+    queries.extend(insert_keys(rows));
+    queries
+}
+
+fn orders(rows: &Rows, wanted: impl Fn(&Kept) -> bool) -> Vec<&Order> {
+    rows.orders.values().filter(|kept| wanted(kept)).map(|kept| &*kept.order).collect()
+}
+
+fn insert(orders: &[&Order], lanes: Lanes) -> Query {
+    Query::new(INSERT)
+        .bind(column(orders, |order| order.shown.id))
+        .bind(column(orders, |order| lanes.of_order(order.shown.id).as_i16()))
+        .bind(column(orders, |order| order.shown.customer_id.to_string()))
+        .bind(column(orders, |order| order.shown.status.as_str()))
+        .bind(column(orders, |order| order.shown.payment_status.as_str()))
+        .bind(column(orders, |order| order.shown.revision))
+        .bind(column(orders, |order| order.shown.version))
+        .bind(column(orders, |order| order.shown.currency.to_string()))
+        .bind(column(orders, |order| order.shown.total))
+        .bind(column(orders, |order| order.shown.lines.as_json().as_bytes().to_vec()))
+        .bind(column(orders, |order| order.shown.reason.clone()))
+        .bind(column(orders, |order| encoded(&order.shown.shortages)))
+        .bind(column(orders, |order| order.shown.placed_at))
+        .bind(column(orders, |order| order.shown.updated_at))
+        .bind(column(orders, |order| order.shown.expires_at))
+        .bind(column(orders, |order| order.payment.as_ref().map(|payment| payment.token.clone())))
+        .bind(column(orders, |order| order.declines))
+        .bind(column(orders, |order| order.shown.status.is_open()))
+}
+
+fn update(changed: &[&Kept]) -> Query {
+    let orders: Vec<&Order> = changed.iter().map(|kept| &*kept.order).collect();
+    let orders = orders.as_slice();
+    Query::new(UPDATE)
+        .bind(column(orders, |order| order.shown.id))
+        .bind(column(orders, |order| order.shown.status.as_str()))
+        .bind(column(orders, |order| order.shown.payment_status.as_str()))
+        .bind(column(orders, |order| order.shown.revision))
+        .bind(column(orders, |order| order.shown.version))
+        .bind(column(orders, |order| order.shown.total))
+        .bind(changed.iter().map(|kept| kept.new_lines()).collect::<Vec<_>>())
+        .bind(column(orders, |order| order.shown.reason.clone()))
+        .bind(column(orders, |order| encoded(&order.shown.shortages)))
+        .bind(column(orders, |order| order.shown.updated_at))
+        .bind(column(orders, |order| order.declines))
+        .bind(column(orders, |order| order.shown.status.is_open()))
+}
+
+fn insert_keys(rows: &Rows) -> Option<Query> {
+    let used = rows.keys.iter().filter_map(|(key, used)| Some((key.to_string(), used, used.now?)));
+    let used: Vec<_> = used.collect();
+    (!used.is_empty()).then(|| {
+        Query::new(INSERT_KEYS)
+            .bind(used.iter().map(|(key, _, _)| key.clone()).collect::<Vec<_>>())
+            .bind(used.iter().map(|(_, used, _)| used.request_hash.clone()).collect::<Vec<_>>())
+            .bind(used.iter().map(|(_, used, _)| used.order).collect::<Vec<_>>())
+            .bind(used.iter().map(|(_, _, now)| *now).collect::<Vec<_>>())
+    })
+}
+
+impl Kept {
+    fn is_changed(&self) -> bool {
+        matches!(self.before, Before::Stored { version, .. } if version != self.order.shown.version)
+    }
+
+    /// The lines, if this batch replaced them.
+    pub(super) fn new_lines(&self) -> Option<Vec<u8>> {
+        match self.before {
+            Before::Stored { revision, .. } if revision == self.order.shown.revision => None,
+            _ => Some(self.order.shown.lines.as_json().as_bytes().to_vec()),
+        }
+    }
+}
+
+fn column<T>(orders: &[&Order], of: impl Fn(&Order) -> T) -> Vec<T> {
+    orders.iter().map(|order| of(order)).collect()
+}
+
+/// Shortages as they are kept: JSON, or nothing.
+pub(crate) fn encoded(shortages: &[Shortage]) -> Option<Vec<u8>> {
+    let json = || serde_json::to_vec(shortages).expect("shortages hold only text and integers");
+    (!shortages.is_empty()).then(json)
+}

@@ -1,0 +1,124 @@
+//! What a batch writes to the view, as columns.
+
+use contract::{ProductId, order::PaymentStatus};
+use journal::Query;
+use uuid::Uuid;
+
+use super::{Changed, Rows, Touched, ViewRow};
+use crate::order::{Lines, Status};
+use crate::store::encoded;
+
+pub(super) const INSERT: &str = "
+INSERT INTO orders (id, customer_id, status, payment_status, revision, version, currency, total, lines, reason,
+    shortages, placed_at, updated_at, expires_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int4[], $6::int4[], $7::text[], $8::int8[],
+    $9::bytea[], $10::text[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])";
+
+/// What is absent stays.
+pub(super) const UPDATE: &str = "
+UPDATE orders o SET version = v.version, updated_at = v.updated_at, status = COALESCE(v.status, o.status),
+    payment_status = COALESCE(v.payment_status, o.payment_status), revision = COALESCE(v.revision, o.revision),
+    total = COALESCE(v.total, o.total), lines = COALESCE(v.lines, o.lines), reason = COALESCE(v.reason, o.reason),
+    shortages = COALESCE(v.shortages, o.shortages)
+FROM unnest($1::uuid[], $2::int4[], $3::timestamptz[], $4::text[], $5::text[], $6::int4[], $7::int8[], $8::bytea[],
+    $9::text[], $10::bytea[])
+    AS v (id, version, updated_at, status, payment_status, revision, total, lines, reason, shortages)
+WHERE o.id = v.id";
+
+/// The products of orders that are about to get other lines. An order's lines are amended so rarely that reading them
+/// here is cheaper than an index by order would be for every order.
+pub(super) const DELETE_LINES: &str = "
+DELETE FROM order_line l USING
+    (SELECT o.id, jsonb_array_elements(convert_from(o.lines, 'UTF8')::jsonb) ->> 'productId' AS product
+     FROM orders o WHERE o.id = ANY($1)) gone
+WHERE l.product_id = gone.product AND l.order_id = gone.id";
+
+pub(super) const INSERT_LINES: &str = "
+INSERT INTO order_line (product_id, order_id) SELECT * FROM unnest($1::text[], $2::uuid[])";
+
+/// The statements that store what a batch brings. Old products go before the lines that tell them are replaced.
+pub(super) fn write(rows: &Rows) -> Vec<Query> {
+    let (mut placed, mut changed) = (Vec::new(), Vec::new());
+    for (id, touched) in &rows.0 {
+        match touched {
+            Touched::Placed(row) => placed.push(&**row),
+            Touched::Changed(change) => changed.push((*id, &**change)),
+        }
+    }
+    let amended: Vec<Uuid> =
+        changed.iter().filter(|(_, changed)| changed.products.is_some()).map(|(id, _)| *id).collect();
+    let mut queries = Vec::new();
+    if !placed.is_empty() {
+        queries.push(insert(&placed));
+    }
+    if !amended.is_empty() {
+        queries.push(Query::new(DELETE_LINES).bind(amended));
+    }
+    if !changed.is_empty() {
+        queries.push(update(&changed));
+    }
+    queries.extend(insert_lines(rows));
+    queries
+}
+
+fn insert(placed: &[&ViewRow]) -> Query {
+    Query::new(INSERT)
+        .bind(column(placed, |row| row.shown.id))
+        .bind(column(placed, |row| row.shown.customer_id.to_string()))
+        .bind(column(placed, |row| row.shown.status.as_str()))
+        .bind(column(placed, |row| row.shown.payment_status.as_str()))
+        .bind(column(placed, |row| row.shown.revision))
+        .bind(column(placed, |row| row.shown.version))
+        .bind(column(placed, |row| row.shown.currency.to_string()))
+        .bind(column(placed, |row| row.shown.total))
+        .bind(column(placed, |row| bytes(&row.shown.lines)))
+        .bind(column(placed, |row| row.shown.reason.clone()))
+        .bind(column(placed, |row| encoded(&row.shown.shortages)))
+        .bind(column(placed, |row| row.shown.placed_at))
+        .bind(column(placed, |row| row.shown.updated_at))
+        .bind(column(placed, |row| row.shown.expires_at))
+}
+
+fn update(changed: &[(Uuid, &Changed)]) -> Query {
+    Query::new(UPDATE)
+        .bind(column(changed, |(id, _)| *id))
+        .bind(column(changed, |(_, new)| new.version))
+        .bind(column(changed, |(_, new)| new.at))
+        .bind(column(changed, |(_, new)| new.change.status.map(Status::as_str)))
+        .bind(column(changed, |(_, new)| new.change.payment_status.map(PaymentStatus::as_str)))
+        .bind(column(changed, |(_, new)| new.change.revision))
+        .bind(column(changed, |(_, new)| new.change.total))
+        .bind(column(changed, |(_, new)| new.change.lines.as_ref().map(bytes)))
+        .bind(column(changed, |(_, new)| new.change.reason.clone()))
+        .bind(column(changed, |(_, new)| new.change.shortages.as_deref().and_then(encoded)))
+}
+
+fn insert_lines(rows: &Rows) -> Option<Query> {
+    let (mut products, mut orders) = (Vec::new(), Vec::new());
+    for (id, touched) in &rows.0 {
+        for product in touched.products() {
+            products.push(product.to_string());
+            orders.push(*id);
+        }
+    }
+    (!products.is_empty()).then(|| Query::new(INSERT_LINES).bind(products).bind(orders))
+}
+
+impl Touched {
+    /// The products by which the order is to be found from now on, if that is new.
+    fn products(&self) -> impl Iterator<Item = &ProductId> {
+        let products = match self {
+            Self::Placed(row) => Some(&row.products),
+            Self::Changed(changed) => changed.products.as_ref(),
+        };
+        products.into_iter().flatten()
+    }
+}
+
+fn bytes(lines: &Lines) -> Vec<u8> {
+    lines.as_json().as_bytes().to_vec()
+}
+
+fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}

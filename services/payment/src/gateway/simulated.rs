@@ -1,0 +1,120 @@
+//! A payment provider for shops that have none yet, for demonstrations and for tests: it decides by the token, and keeps
+//! what it decided as durably as a real one, in a schema of its own that payment reads nothing from.
+//!
+//! | token | what becomes of it |
+//! |---|---|
+//! | `tok_ok` | authorized |
+//! | `tok_declined` | declined for good, `do_not_honor` |
+//! | `tok_insufficient_funds` | declined, `insufficient_funds`; another attempt may come |
+//! | `tok_timeout_then_ok` | authorized, but the caller gets no answer and has to inquire |
+//! | `tok_slow` | authorized after three seconds |
+//! | any other | declined, `unknown_token`; another attempt may come |
+
+mod charge;
+mod desk;
+
+use journal::{Database, DatabaseSettings, DatabaseSettingsError, UnreadableRow};
+use process::Process;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tokio_postgres::Row;
+
+use crate::gateway::Gateway;
+use crate::payment::{Call, CallError, Outcome};
+use crate::store::Cells;
+
+pub use charge::{Charge, ChargeStatus};
+#[cfg(test)]
+pub(crate) use charge::settle;
+use desk::Desk;
+
+/// The schema that the provider keeps its charges in.
+pub const SCHEMA: &str = "provider";
+
+/// Requests that may wait for the next transaction. Whoever asks bounds how much is asked at once; this only keeps the
+/// memory bounded when several ask.
+const MAX_WAITING: usize = 4096;
+
+/// What the provider keeps. A charge's row is updated in place once or twice, soon after it came.
+const MIGRATION: &str = r#"
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtext('ordersystem migrations'));
+CREATE SCHEMA IF NOT EXISTS provider;
+CREATE TABLE IF NOT EXISTS provider.charge (
+    key uuid PRIMARY KEY,
+    token text COLLATE "C" NOT NULL,
+    amount int8 NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    code text COLLATE "C",
+    captured int8 NOT NULL CHECK (captured BETWEEN 0 AND amount),
+    refunded int8 NOT NULL CHECK (refunded BETWEEN 0 AND captured),
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMIT"#;
+
+/// Every charge that the provider knows, by key; to be read by [`read_charge`] from a connection to [`SCHEMA`].
+pub const CHARGES: &str =
+    "SELECT key, token, amount, currency, status, code, captured, refunded FROM charge ORDER BY key";
+
+/// Why the provider cannot open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database's settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] DatabaseSettingsError),
+    /// Its schema cannot be prepared.
+    #[error("schema {SCHEMA} cannot be prepared")]
+    Schema(#[from] tokio_postgres::Error),
+}
+
+/// The provider. Cheap to clone.
+#[derive(Clone)]
+pub struct Simulated {
+    desk: mpsc::Sender<Visit>,
+}
+
+/// A request and who waits for its answer.
+struct Visit {
+    call: Call,
+    answer: oneshot::Sender<Result<Outcome, CallError>>,
+}
+
+impl Simulated {
+    /// Prepares the provider's schema and opens for requests until the process stops.
+    pub async fn open(settings: &DatabaseSettings, process: &Process) -> Result<Self, OpenError> {
+        let database = Database::new(settings)?;
+        database.connect_to(SCHEMA).await?.batch_execute(MIGRATION).await?;
+        let (desk, visits) = mpsc::channel(MAX_WAITING);
+        process.spawn("payment provider", Desk::new(database).serve(visits, process.stop().clone()));
+        Ok(Self { desk })
+    }
+}
+
+impl Gateway for Simulated {
+    async fn ask(&self, call: &Call) -> Result<Outcome, CallError> {
+        let (answer, answered) = oneshot::channel();
+        let visit = Visit { call: call.clone(), answer };
+        self.desk.send(visit).await.map_err(|_| CallError::Unavailable)?;
+        let answer = answered.await.unwrap_or(Err(CallError::Unavailable))?;
+        let (delay, arrives) = charge::delivery(call);
+        sleep(delay).await;
+        if arrives { Ok(answer) } else { Err(CallError::Timeout) }
+    }
+}
+
+/// The charge that a row of [`CHARGES`] holds.
+pub fn read_charge(row: &Row) -> Result<Charge, UnreadableRow> {
+    let mut cells = Cells::of("provider.charge", row);
+    Ok(Charge {
+        key: cells.take()?,
+        token: cells.take()?,
+        amount: cells.take()?,
+        currency: cells.take_currency()?,
+        status: cells.take_named(ChargeStatus::named)?,
+        code: cells.take()?,
+        captured: cells.take()?,
+        refunded: cells.take()?,
+    })
+}

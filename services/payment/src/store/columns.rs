@@ -1,0 +1,154 @@
+//! What a batch writes, as columns: a statement for what is new in a table and one for what changed, whatever the batch
+//! holds.
+
+use chrono::{DateTime, Utc};
+use journal::Query;
+use uuid::Uuid;
+
+use super::entry::{Changed, Entry};
+use super::{Rows, Used};
+use crate::payment::{Account, Posting};
+
+pub(super) const INSERT_ACCOUNTS: &str = "
+    INSERT INTO account (order_id, version, closed, revision, amount, currency, welcome, token, payment_id)
+    SELECT * FROM unnest($1::uuid[], $2::int4[], $3::bool[], $4::int4[], $5::int8[], $6::text[], $7::bool[],
+        $8::text[], $9::uuid[])";
+
+pub(super) const UPDATE_ACCOUNTS: &str = "
+    UPDATE account a SET version = v.version, closed = v.closed, revision = v.revision, amount = v.amount,
+        currency = v.currency, welcome = v.welcome, token = v.token, payment_id = v.payment_id
+    FROM unnest($1::uuid[], $2::int4[], $3::bool[], $4::int4[], $5::int8[], $6::text[], $7::bool[], $8::text[],
+        $9::uuid[]) AS v (order_id, version, closed, revision, amount, currency, welcome, token, payment_id)
+    WHERE a.order_id = v.order_id";
+
+/// An order's attempts come in their order, so that one is not live any more when the next is.
+pub(super) const INSERT_PAYMENTS: &str = "
+    INSERT INTO payment (id, status, live, open, decline_code, version, due_at, tries, updated_at, order_id, lane,
+        attempt, revision, amount, currency, token, created_at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::int4[], $7::timestamptz[],
+        $8::int2[], $9::timestamptz[], $10::uuid[], $11::int2[], $12::int4[], $13::int4[], $14::int8[], $15::text[],
+        $16::text[], $17::timestamptz[])";
+
+pub(super) const UPDATE_PAYMENTS: &str = "
+    UPDATE payment p SET status = v.status, live = v.live, open = v.open, decline_code = v.decline_code,
+        version = v.version, due_at = v.due_at, tries = v.tries, updated_at = v.updated_at
+    FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::int4[], $7::timestamptz[],
+        $8::int2[], $9::timestamptz[])
+        AS v (id, status, live, open, decline_code, version, due_at, tries, updated_at)
+    WHERE p.id = v.id";
+
+pub(super) const INSERT_POSTINGS: &str = "
+    INSERT INTO ledger (payment_id, kind, account, currency, amount, at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::timestamptz[])";
+
+pub(super) const INSERT_KEYS: &str = "
+    INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int4[], $6::timestamptz[])";
+
+/// The statements that store what changed. An attempt that ended stops being live before the next one begins.
+pub(super) fn write(rows: &Rows) -> Vec<Query> {
+    let accounts = |is_new| accounts(rows, is_new);
+    let payments = |is_new| payments(rows, is_new);
+    let (new_accounts, changed_accounts) = (accounts(true), accounts(false));
+    let (new_payments, changed_payments) = (payments(true), payments(false));
+    let mut queries = Vec::new();
+    queries.extend(some(&new_accounts, |new| account_columns(Query::new(INSERT_ACCOUNTS), new)));
+    queries.extend(some(&changed_accounts, |changed| account_columns(Query::new(UPDATE_ACCOUNTS), changed)));
+    queries.extend(some(&changed_payments, |changed| update_payments(changed, rows.now)));
+    queries.extend(some(&new_payments, |new| insert_payments(new, rows.now)));
+    queries.extend(some(&rows.postings, insert_postings));
+    queries.extend(some(&keys(rows), insert_keys));
+    queries
+}
+
+/// The query, if there is something to write.
+fn some<T>(rows: &[T], query: impl FnOnce(&[T]) -> Query) -> Option<Query> {
+    (!rows.is_empty()).then(|| query(rows))
+}
+
+fn accounts(rows: &Rows, is_new: bool) -> Vec<&Account> {
+    let changed = rows.entries.values().filter(|entry| entry.account_changed && entry.is_new == is_new);
+    changed.map(|entry| &entry.account).collect()
+}
+
+fn account_columns(query: Query, accounts: &[&Account]) -> Query {
+    query
+        .bind(column(accounts, |account| account.order))
+        .bind(column(accounts, |account| account.version))
+        .bind(column(accounts, |account| account.closed))
+        .bind(column(accounts, |account| Some(account.terms.as_ref()?.revision)))
+        .bind(column(accounts, |account| Some(account.terms.as_ref()?.amount)))
+        .bind(column(accounts, |account| Some(account.terms.as_ref()?.currency.to_string())))
+        .bind(column(accounts, |account| Some(account.terms.as_ref()?.welcome)))
+        .bind(column(accounts, |account| account.terms.as_ref()?.token.clone()))
+        .bind(column(accounts, |account| Some(account.payment.as_ref()?.id)))
+}
+
+fn payments(rows: &Rows, is_new: bool) -> Vec<Changed<'_>> {
+    rows.entries.values().flat_map(Entry::changed_payments).filter(|changed| changed.is_new == is_new).collect()
+}
+
+fn update_payments(changed: &[Changed<'_>], now: DateTime<Utc>) -> Query {
+    changing_columns(Query::new(UPDATE_PAYMENTS), changed, now)
+}
+
+fn insert_payments(new: &[Changed<'_>], now: DateTime<Utc>) -> Query {
+    lasting_columns(changing_columns(Query::new(INSERT_PAYMENTS), new, now), new)
+}
+
+fn changing_columns(query: Query, payments: &[Changed<'_>], now: DateTime<Utc>) -> Query {
+    query
+        .bind(column(payments, |row| row.payment.id))
+        .bind(column(payments, |row| row.payment.status.as_str()))
+        .bind(column(payments, |row| row.payment.status.is_live()))
+        .bind(column(payments, |row| row.payment.status.is_open()))
+        .bind(column(payments, |row| row.payment.decline_code.clone()))
+        .bind(column(payments, |row| row.work.version))
+        .bind(column(payments, |row| row.work.due_at))
+        .bind(column(payments, |row| row.work.tries))
+        .bind(column(payments, |_| now))
+}
+
+fn lasting_columns(query: Query, payments: &[Changed<'_>]) -> Query {
+    query
+        .bind(column(payments, |row| row.order))
+        .bind(column(payments, |row| row.work.lane.as_i16()))
+        .bind(column(payments, |row| row.payment.attempt))
+        .bind(column(payments, |row| row.payment.revision))
+        .bind(column(payments, |row| row.payment.amount))
+        .bind(column(payments, |row| row.payment.currency.to_string()))
+        .bind(column(payments, |row| row.payment.token.clone()))
+        .bind(column(payments, |row| row.work.created_at))
+}
+
+fn insert_postings(postings: &[(Posting, DateTime<Utc>)]) -> Query {
+    Query::new(INSERT_POSTINGS)
+        .bind(column(postings, |(posting, _)| posting.payment))
+        .bind(column(postings, |(posting, _)| posting.kind.as_str()))
+        .bind(column(postings, |(posting, _)| posting.account.as_str()))
+        .bind(column(postings, |(posting, _)| posting.currency.to_string()))
+        .bind(column(postings, |(posting, _)| posting.amount))
+        .bind(column(postings, |(_, at)| *at))
+}
+
+/// A key that was used in the batch: its order, its text, what it was used for, and when.
+type NewKey<'r> = (Uuid, &'r str, &'r Used, DateTime<Utc>);
+
+fn keys(rows: &Rows) -> Vec<NewKey<'_>> {
+    let used = rows.keys.iter().filter_map(|((order, key), used)| Some((*order, &**key, used, used.now?)));
+    used.collect()
+}
+
+fn insert_keys(keys: &[NewKey<'_>]) -> Query {
+    Query::new(INSERT_KEYS)
+        .bind(column(keys, |(order, ..)| order.to_string()))
+        .bind(column(keys, |(_, key, ..)| (*key).to_owned()))
+        .bind(column(keys, |(_, _, used, _)| used.request_hash.clone()))
+        .bind(column(keys, |(order, ..)| *order))
+        .bind(column(keys, |(_, _, used, _)| used.version))
+        .bind(column(keys, |(.., now)| *now))
+}
+
+fn column<T, C>(rows: &[T], of: impl Fn(&T) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
+}
