@@ -31,6 +31,9 @@ const WAITING_COMMANDS: usize = 4096;
 /// Requests to the writer about ownership that may wait.
 const WAITING_CONTROLS: usize = 4;
 
+/// The part of health that is up once a replica has its share of the lanes.
+const LANES: &str = "lanes";
+
 /// What a journal is.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
@@ -159,6 +162,7 @@ impl Connecting<'_> {
             intake: self.intake,
             owned,
             cursors,
+            health: self.process.health().component(LANES),
         };
         membership.start(self.process);
         let others = publishes.filter(|_| !hub.alone);
@@ -196,6 +200,7 @@ impl Connecting<'_> {
             feeds: publishes,
             intake: self.intake,
             outlet: Arc::clone(&outlet),
+            health: self.process.health().component(LANES),
         };
         inlet.start(self.process)?;
         Ok(Outlet::Kafka(outlet))

@@ -25,6 +25,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause before a lost read connection is made anew.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
+/// The table has no offsets. An inbox that was filled from it begins at the beginning when the system moves to Kafka, and
+/// passes over what it has applied.
+const NO_OFFSET: i64 = -1;
+
 /// What the services of one process share under the `log` transport.
 pub struct LogHub {
     topics: BTreeMap<Topic, TopicLog>,
@@ -195,8 +199,7 @@ impl LogReader {
     }
 
     fn incoming(&self, record: Record) -> Incoming {
-        let (lane, offset) = (record.lane, record.seq);
-        Incoming { source: self.source, lane, offset, body: Body::Record(Box::new(record)) }
+        Incoming { source: self.source, lane: record.lane, offset: NO_OFFSET, body: Body::Record(Box::new(record)) }
     }
 
     async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, client: &mut Option<Client>) -> Vec<Record> {

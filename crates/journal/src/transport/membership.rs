@@ -8,7 +8,7 @@ use std::{
 };
 
 use contract::{Lane, Lanes};
-use process::Process;
+use process::{Component, Process};
 use tokio::{
     sync::{oneshot, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -48,6 +48,8 @@ pub(crate) struct Membership {
     pub intake: Intake,
     pub owned: watch::Receiver<OwnedLanes>,
     pub cursors: watch::Sender<Arc<Cursors>>,
+    /// Whether this replica has its share of the lanes.
+    pub health: Component,
 }
 
 impl Membership {
@@ -125,7 +127,10 @@ impl Membership {
                 && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
             {
                 self.cursors.send_replace(Arc::new(Cursors { generation: *generation, positions }));
+                self.health.up();
             }
+        } else {
+            self.health.up();
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use contract::{Lane, Record, Topic, topic};
-use process::Process;
+use process::{Component, Process};
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
@@ -57,6 +57,8 @@ struct Context {
     intake: Intake,
     assignment: Mutex<Assignment>,
     generation: AtomicU64,
+    /// Whether this replica has its share of the lanes.
+    health: Component,
 }
 
 impl Context {
@@ -113,8 +115,13 @@ impl ConsumerContext for Context {
         let outcome = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Range gives every topic's lanes alike; the first topic speaks for all.
             let lead = list.elements_for_topic(&self.lead);
-            let lanes = lead.iter().filter_map(|element| u16::try_from(element.partition()).ok()).map(Lane);
-            self.assignment().wanted = lanes.collect();
+            let lanes: BTreeSet<Lane> =
+                lead.iter().filter_map(|element| u16::try_from(element.partition()).ok()).map(Lane).collect();
+            if lanes.is_empty() {
+                // More replicas than lanes: this one stands by.
+                self.health.up();
+            }
+            self.assignment().wanted = lanes;
             consumer.assign(&TopicPartitionList::new())
         } else {
             self.let_go();
@@ -136,6 +143,7 @@ pub(crate) struct Inlet {
     pub feeds: Option<Topic>,
     pub intake: Intake,
     pub outlet: Arc<KafkaOutlet>,
+    pub health: Component,
 }
 
 impl Inlet {
@@ -143,8 +151,13 @@ impl Inlet {
     pub fn start(self, process: &Process) -> Result<(), KafkaError> {
         let group = format!("{}-{}", self.system, self.schema);
         let lead = self.sources.first().map(|topic| topic.name(&self.system)).unwrap_or_default();
-        let context =
-            Context { lead, intake: self.intake.clone(), assignment: Mutex::default(), generation: AtomicU64::new(0) };
+        let context = Context {
+            lead,
+            intake: self.intake.clone(),
+            assignment: Mutex::default(),
+            generation: AtomicU64::new(0),
+            health: self.health.clone(),
+        };
         let consumer: BaseConsumer<Context> = consumer_config(&self.settings, &group).create_with_context(context)?;
         let resend = self.feeds.map(|_| topic::resend(&self.system));
         let names: Vec<String> = self.sources.iter().map(|topic| topic.name(&self.system)).chain(resend).collect();
@@ -219,7 +232,9 @@ impl Poller {
         if let Err(error) = self.begin(consumer, &wanted, &positions) {
             tracing::warn!(schema = self.inlet.schema, %error, "reading cannot begin; trying again");
             context.assignment().claimed.clear();
+            return;
         }
+        context.health.up();
     }
 
     fn begin(
