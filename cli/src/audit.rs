@@ -133,7 +133,8 @@ async fn judge(client: &mut Client, settled: bool) -> anyhow::Result<Report> {
     consumers::judge_lanes(&counts, lanes, &mut verdicts);
     consumers::judge_consumers(&reached, &moment, &mut verdicts);
     let counted = read(&snapshot, &moment, &mut verdicts).await?;
-    let invariants: Vec<Judged> = verdicts.into_each().map(|(invariant, verdict)| Judged::of(invariant, verdict)).collect();
+    let invariants: Vec<Judged> =
+        verdicts.into_each().map(|(invariant, verdict)| Judged::of(invariant, verdict)).collect();
     Ok(Report {
         holds: invariants.iter().all(|judged| judged.holds),
         at,

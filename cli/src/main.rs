@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use journal::{JournalSettings, KafkaSettings, Transport};
 use ordersystem::{
+    audit::AuditSettings,
     bench::BenchSettings,
     up::{self, STOP_DEADLINE, UpSettings},
 };
@@ -33,6 +34,8 @@ enum Command {
     Payment(Box<ServiceSettings<payment::Settings>>),
     /// Run the notification service
     Notification(Box<ServiceSettings<notification::Settings>>),
+    /// Derive every balance again from the events and say whether the books balance
+    Audit(AuditSettings),
     /// Send orders to a running system and measure it
     Bench(BenchSettings),
 }
@@ -86,6 +89,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let service = notification::start(&settings.service, &transport, &process).await?;
             serve(service, &settings.listen, process).await?;
         }
+        Command::Audit(settings) => return ordersystem::audit::run_and_print(settings).await,
         Command::Bench(settings) => {
             let report = ordersystem::bench::run(settings).await?;
             return Ok(report.print());

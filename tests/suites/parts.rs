@@ -14,8 +14,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tests::http::Client;
 use tests::kafka::Kafka;
 use tests::postgres::{Server, TestDatabase, connect};
+use tests::program::Program;
 use tests::{Folder, unique_name};
 
 /// How long a broker may take for one request: a moment, or more while it recovers.
@@ -318,6 +321,75 @@ mod kafka {
                 Err(error) => println!("{error}"),
             }
         }
+    }
+}
+
+mod program {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_was_killed_finds_its_data_again() -> anyhow::Result<()> {
+        let mut system = start()?;
+        let client = client(&mut system).await?;
+        client.put("/inventory/tea").json(&json!({"onHand": 3})).await?.expect(201)?;
+
+        system.kill_9().await?;
+        ensure!(client.get("/inventory/tea").await.is_err(), "it answers after kill -9");
+        system.start_again()?;
+        let stock = self::client(&mut system).await?.get("/inventory/tea").await?.expect(200)?;
+        assert_eq!(stock.json()?["onHand"], 3);
+
+        ensure!(system.terminate().await?.success(), "it did not end in good order");
+        ensure!(!anything_works_in(system.folder()), "its PostgreSQL outlived it");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn one_that_is_stopped_does_not_answer_until_it_goes_on() -> anyhow::Result<()> {
+        let mut system = start()?;
+        let client = client(&mut system).await?;
+        system.stop()?;
+        let answer = tokio::spawn(client.get("/actuator/health").into_future());
+        tokio::time::sleep(SILENCE).await;
+        ensure!(!answer.is_finished(), "it answered while it was stopped");
+        system.cont()?;
+        answer.await??.expect(200)?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_is_not_waited_for() -> anyhow::Result<()> {
+        let mut system = Program::start("up", |up| drop(up.arg("--no-such-option")))?;
+        let waited = system.says(READY, Duration::MAX).await;
+        let error = waited.expect_err("it is ready").to_string();
+        ensure!(error.contains("ended before"), "{error}");
+        ensure!(system.log().contains("--no-such-option"), "its log does not say why");
+        Ok(())
+    }
+
+    /// What it says when it takes orders, before its address.
+    const READY: &str = "ordersystem is ready: ";
+
+    /// How long it may take until then: its PostgreSQL may have a log to replay, on a machine that tests load.
+    const READY_DEADLINE: Duration = Duration::from_mins(2);
+
+    /// Long enough for an answer, had it been able to give one.
+    const SILENCE: Duration = Duration::from_millis(500);
+
+    fn start() -> anyhow::Result<Program> {
+        Program::start("up", |up| drop(up.args(["--listen", "127.0.0.1:0"])))
+    }
+
+    async fn client(system: &mut Program) -> anyhow::Result<Client> {
+        let line = system.says(READY, READY_DEADLINE).await?;
+        let address = line.split(READY).nth(1).and_then(|rest| rest.split_whitespace().next());
+        Ok(Client::new(address.context("it says where it is")?))
+    }
+
+    fn anything_works_in(folder: &Folder) -> bool {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut folders = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+        folders.any(|works_in| works_in.starts_with(folder.path()))
     }
 }
 

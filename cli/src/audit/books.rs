@@ -148,7 +148,9 @@ impl Book {
             format!("product {product}: {put_on_hand} were put on hand, {available} + {reserved} + {sold} are there")
         });
         verdicts.expect(Holds, (reserved, sold) == (*held, *in_holds), || {
-            format!("product {product}: {reserved} reserved and {sold} sold, and holds hold {held} and have sold {in_holds}")
+            format!(
+                "product {product}: {reserved} reserved and {sold} sold, and holds hold {held} and have sold {in_holds}"
+            )
         });
     }
 }
@@ -224,7 +226,10 @@ mod tests {
         // then the balance is fine at the end, and was not in between
         let verdicts = found(&events, &holds, &row(0, 2, 0, 4, 2));
         assert_eq!(verdicts.named(), [Invariant::NoOversell]);
-        assert!(verdicts.of(Invariant::NoOversell).examples[0].contains("change 3 leaves -1 available"), "{verdicts:?}");
+        assert!(
+            verdicts.of(Invariant::NoOversell).examples[0].contains("change 3 leaves -1 available"),
+            "{verdicts:?}"
+        );
     }
 
     #[test]

@@ -141,11 +141,7 @@ impl Shelves {
     }
 
     /// The next order's dossier; nothing when every table is read.
-    pub async fn next(
-        &mut self,
-        snapshot: &Snapshot<'_>,
-        verdicts: &mut Verdicts,
-    ) -> anyhow::Result<Option<Dossier>> {
+    pub async fn next(&mut self, snapshot: &Snapshot<'_>, verdicts: &mut Verdicts) -> anyhow::Result<Option<Dossier>> {
         let Some(id) = self.next_id() else { return Ok(None) };
         macro_rules! take {
             ($($shelf:ident),*) => {
@@ -153,8 +149,22 @@ impl Shelves {
             };
         }
         let mut dossier = take!(
-            order, order_row, duty, view_row, order_keys, stock, hold, movements, payment, account, attempts, postings,
-            charges, payment_keys, told, notices
+            order,
+            order_row,
+            duty,
+            view_row,
+            order_keys,
+            stock,
+            hold,
+            movements,
+            payment,
+            account,
+            attempts,
+            postings,
+            charges,
+            payment_keys,
+            told,
+            notices
         );
         dossier.made = made(id, &dossier.order);
         Ok(Some(dossier))

@@ -54,9 +54,8 @@ impl Rows<'_> {
         let made = Hold::fold(dossier.stock.iter().map(|told| &told.event));
         self.compare("inventory.reservation", dossier.hold.first(), made.as_ref());
         let applied = moment.applied(inventory::VIEW_SCHEMA, Topic::Inventory, &dossier.stock);
-        let movements = applied.iter().flat_map(|told| {
-            inventory::view::movements(&told.event, told.record.stream, told.record.at)
-        });
+        let movements =
+            applied.iter().flat_map(|told| inventory::view::movements(&told.event, told.record.stream, told.record.at));
         self.compare_all("inventory_view.movement", &dossier.movements, movements.collect(), movement_key);
     }
 

@@ -96,8 +96,10 @@ fn judge_answer(dossier: &Dossier, moment: &Moment, verdicts: &mut Verdicts) {
 /// Every movement of a hold, and its row, has the revision's lines, all of them and nothing else.
 fn judge_lines(dossier: &Dossier, verdicts: &mut Verdicts) {
     for told in &dossier.stock {
-        if let StockEvent::Reserved(held) | StockEvent::Sold(held) | StockEvent::Released(held) | StockEvent::Returned(held) =
-            &told.event
+        if let StockEvent::Reserved(held)
+        | StockEvent::Sold(held)
+        | StockEvent::Released(held)
+        | StockEvent::Returned(held) = &told.event
         {
             let what = format_args!("event {} of inventory", told.record.version).to_string();
             judge_units(dossier, &what, held.revision, &moved(held), verdicts);
@@ -112,7 +114,9 @@ fn judge_units(dossier: &Dossier, what: &str, revision: i32, units: &[Units], ve
     verdicts.checked(AllOrNothing, "holdings", 1);
     let needs = lines(&dossier.order, revision).and_then(|lines| inventory::messages::needs(lines).ok());
     let Some(needs) = needs else {
-        verdicts.broken(AllOrNothing, || format!("order {}: {what} is for revision {revision}, which it has not", dossier.id));
+        verdicts.broken(AllOrNothing, || {
+            format!("order {}: {what} is for revision {revision}, which it has not", dossier.id)
+        });
         return;
     };
     verdicts.expect(AllOrNothing, needs == units, || mismatch(dossier.id, what, revision, &needs, units));
@@ -121,8 +125,11 @@ fn judge_units(dossier: &Dossier, what: &str, revision: i32, units: &[Units], ve
 fn mismatch(order: Uuid, what: &str, revision: i32, needs: &[Units], units: &[Units]) -> String {
     let has = |side: &[Units], wanted: &Units| side.iter().any(|units| units == wanted);
     let told = |side: &[Units], other: &[Units]| {
-        let only: Vec<String> =
-            side.iter().filter(|units| !has(other, units)).map(|units| format!("{} × {}", units.quantity, units.product)).collect();
+        let only: Vec<String> = side
+            .iter()
+            .filter(|units| !has(other, units))
+            .map(|units| format!("{} × {}", units.quantity, units.product))
+            .collect();
         if only.is_empty() { "nothing else".to_owned() } else { only.join(" + ") }
     };
     let (has, wants) = (told(units, needs), told(needs, units));

@@ -61,11 +61,16 @@ fn judge_charges(order: Uuid, attempts: &[Payment], charges: &[Charge], verdicts
     for charge in charges {
         let known = attempts.iter().any(|attempt| attempt.id == charge.key);
         verdicts.expect(Ledger, known, || {
-            format!("order {order}: the provider has charge {} of {} {}, and no attempt has", charge.key, charge.amount, charge.currency)
+            format!(
+                "order {order}: the provider has charge {} of {} {}, and no attempt has",
+                charge.key, charge.amount, charge.currency
+            )
         });
         verdicts.expect(Ledger, is_whole(charge), || {
             let (status, Charge { key, amount, captured, refunded, .. }) = (charge.status.as_str(), charge);
-            format!("order {order}: charge {key} of {amount} is {status} with {captured} taken and {refunded} given back")
+            format!(
+                "order {order}: charge {key} of {amount} is {status} with {captured} taken and {refunded} given back"
+            )
         });
     }
 }

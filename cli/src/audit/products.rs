@@ -73,9 +73,8 @@ pub(super) async fn close(snapshot: &Snapshot<'_>, mut books: Books, verdicts: &
 
 impl Deeds {
     fn note(&mut self, told: &[Told<StockEvent>]) {
-        let movements = told
-            .iter()
-            .flat_map(|told| inventory::view::movements(&told.event, told.record.stream, told.record.at));
+        let movements =
+            told.iter().flat_map(|told| inventory::view::movements(&told.event, told.record.stream, told.record.at));
         self.0.extend(movements.map(|movement| (movement_key(&movement), movement)));
     }
 

@@ -122,7 +122,9 @@ impl fmt::Display for Report {
         }
         match self.broken().len() {
             0 => writeln!(f, "the books balance"),
-            broken => writeln!(f, "the books do not balance: {broken} of {} invariants are broken", self.invariants.len()),
+            broken => {
+                writeln!(f, "the books do not balance: {broken} of {} invariants are broken", self.invariants.len())
+            }
         }
     }
 }
@@ -136,7 +138,14 @@ impl fmt::Display for InFlight {
         write!(f, "in flight: {} messages", grouped(*messages))?;
         for (place, lag) in consumers.iter().enumerate() {
             let mark = if place == 0 { " (" } else { ", " };
-            write!(f, "{mark}{} {} → {}, oldest {} s", grouped(lag.messages), lag.source, lag.consumer, lag.oldest_seconds)?;
+            write!(
+                f,
+                "{mark}{} {} → {}, oldest {} s",
+                grouped(lag.messages),
+                lag.source,
+                lag.consumer,
+                lag.oldest_seconds
+            )?;
         }
         let end = if consumers.is_empty() { "" } else { ")" };
         write!(f, "{end}, {} payments with the provider, {} orders unsettled", grouped(*payments), grouped(*orders))
@@ -147,7 +156,8 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.holds { "ok" } else { "BROKEN" };
         write!(f, "{verdict:<6} {:>2} {}", self.number, self.name)?;
-        let checked: Vec<String> = self.checked.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+        let checked: Vec<String> =
+            self.checked.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         if !checked.is_empty() {
             write!(f, ": {}", checked.join(", "))?;
         }
@@ -186,7 +196,9 @@ mod tests {
         let verdict = Verdict {
             checked: BTreeMap::from([("holds", 18_210), ("products", 500)]),
             broken,
-            examples: (0..broken.min(2)).map(|number| format!("product SKU-{number}: 5 reserved, holds have 4")).collect(),
+            examples: (0..broken.min(2))
+                .map(|number| format!("product SKU-{number}: 5 reserved, holds have 4"))
+                .collect(),
         };
         Report {
             holds: broken == 0,

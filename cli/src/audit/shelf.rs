@@ -1,7 +1,7 @@
 //! One kind of row, read in the order of the id that it belongs to.
 
-use journal::UnreadableRow;
 use contract::event::UnreadableData;
+use journal::UnreadableRow;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -61,12 +61,7 @@ impl<T> Shelf<T> {
     }
 
     /// The next rows, as long as they belong to `id`.
-    pub async fn take(
-        &mut self,
-        id: Uuid,
-        snapshot: &Snapshot<'_>,
-        verdicts: &mut Verdicts,
-    ) -> anyhow::Result<Vec<T>> {
+    pub async fn take(&mut self, id: Uuid, snapshot: &Snapshot<'_>, verdicts: &mut Verdicts) -> anyhow::Result<Vec<T>> {
         let mut taken = Vec::new();
         while let Some((_, row)) = self.next.take_if(|(next, _)| *next == id) {
             taken.push(row);

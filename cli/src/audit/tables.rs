@@ -1,5 +1,6 @@
 //! How each table is read: in which order, and as what. What a row means, its own service says.
 
+use contract::ProductId;
 use contract::event::UnreadableData;
 use contract::notice::NoticeEvent;
 use contract::order::OrderEvent;
@@ -7,7 +8,6 @@ use contract::payment::PaymentEvent;
 use contract::stock::StockEvent;
 use inventory::stock::{Balance, Hold};
 use inventory::view::{MOVEMENTS, Movement};
-use contract::ProductId;
 use journal::EVENT_COLUMNS;
 use notification::notice::Notice;
 use order::order::Order;

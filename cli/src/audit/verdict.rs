@@ -93,6 +93,9 @@ mod tests {
         verdicts.checked(Invariant::Ledger, "attempts", 1);
         verdicts.checked(Invariant::Ledger, "lines", 4);
         let checked = &verdicts.of(Invariant::Ledger).checked;
-        assert_eq!(checked.iter().map(|(what, count)| (*what, *count)).collect::<Vec<_>>(), [("attempts", 1), ("lines", 6)]);
+        assert_eq!(
+            checked.iter().map(|(what, count)| (*what, *count)).collect::<Vec<_>>(),
+            [("attempts", 1), ("lines", 6)]
+        );
     }
 }

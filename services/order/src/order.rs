@@ -28,6 +28,7 @@ const FIRST: i32 = 1;
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = OrderStatus)]
 pub enum Status {
     /// Waiting for stock.
     Pending,
@@ -54,7 +55,7 @@ pub enum Action {
     Pay,
 }
 
-/// An order as everyone sees it: the answer of the API and the row of the view.
+/// An order, as everyone sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Order)]

@@ -8,6 +8,7 @@ mod caller;
 mod sweep;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,15 +25,16 @@ pub(crate) use sweep::sweep;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one request to the provider may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests that may wait for their turn: about a second's work at thousands of orders a second. What finds no room is
-/// left to the sweep.
-const MAX_WAITING: usize = 4096;
+/// Requests that may wait for their turn: some seconds' work at thousands of orders a second, and a few megabytes. What
+/// finds no room is left to the sweep.
+const MAX_WAITING: usize = 16_384;
 
 /// Where requests to the provider are handed in. Cheap to clone.
 #[derive(Clone)]
 pub struct Calls {
     waiting: mpsc::Sender<Ticket>,
     under_way: UnderWay,
+    overflowed: Arc<AtomicBool>,
 }
 
 /// The requests that wait or are being made, so that none is made twice at once from this process.
@@ -48,13 +50,15 @@ impl Calls {
     /// A place to hand requests in, and the other end, where they come out.
     pub fn new() -> (Self, mpsc::Receiver<Ticket>) {
         let (waiting, tickets) = mpsc::channel(MAX_WAITING);
-        (Self { waiting, under_way: UnderWay::default() }, tickets)
+        (Self { waiting, under_way: UnderWay::default(), overflowed: Arc::default() }, tickets)
     }
 
-    /// Hands in a request, unless it is under way already or there is no room. In either case the sweep finds it when it
-    /// is due.
+    /// Hands in a request, unless it is under way already or there is no room. Then it is left to the sweep.
     pub fn offer(&self, call: Call) {
-        let Ok(room) = self.waiting.try_reserve() else { return };
+        let Ok(room) = self.waiting.try_reserve() else {
+            self.overflowed.store(true, Ordering::Relaxed);
+            return;
+        };
         if lock(&self.under_way).insert((call.key, call.step)) {
             room.send(Ticket { call, under_way: Arc::clone(&self.under_way) });
         }
@@ -63,6 +67,16 @@ impl Calls {
     /// How many requests can be handed in at the moment.
     fn room(&self) -> usize {
         self.waiting.capacity()
+    }
+
+    /// How many requests wait or are being made.
+    fn under_way(&self) -> usize {
+        lock(&self.under_way).len()
+    }
+
+    /// Whether a request found no room since this was last asked.
+    fn overflowed(&self) -> bool {
+        self.overflowed.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -125,7 +139,7 @@ mod tests {
         for key in 0..=MAX_WAITING as u128 {
             calls.offer(call(key, Step::Capture));
         }
-        assert_eq!(calls.room(), 0);
+        assert_eq!((calls.room(), calls.overflowed(), calls.overflowed()), (0, true, false));
         drop(tickets.try_recv().expect("the first"));
         calls.offer(call(MAX_WAITING as u128, Step::Capture));
         assert_eq!(calls.room(), 0);

@@ -117,19 +117,22 @@ impl Membership {
                 let _ = timeout(CONTROL_TIMEOUT, released).await;
             }
         }
-        if !plan.claim.is_empty() {
-            *generation += 1;
-            let others = seen.live.iter().filter(|id| **id != *self.member).cloned().collect();
-            let (reply, claimed) = oneshot::channel();
-            let control =
-                Control::Assign { lanes: plan.claim, generation: *generation, unless_owned_by: Some(others), reply };
-            if self.intake.controls.send(control).await.is_ok()
-                && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
-            {
-                self.cursors.send_replace(Arc::new(Cursors { generation: *generation, positions }));
-                self.health.up();
-            }
+        if plan.claim.is_empty() {
+            self.health.up();
         } else {
+            self.claim(plan.claim, seen, generation).await;
+        }
+    }
+
+    async fn claim(&self, lanes: Vec<Lane>, seen: &Seen, generation: &mut u64) {
+        *generation += 1;
+        let others = seen.live.iter().filter(|id| **id != *self.member).cloned().collect();
+        let (reply, claimed) = oneshot::channel();
+        let control = Control::Assign { lanes, generation: *generation, unless_owned_by: Some(others), reply };
+        if self.intake.controls.send(control).await.is_ok()
+            && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
+        {
+            self.cursors.send_replace(Arc::new(Cursors { generation: *generation, positions }));
             self.health.up();
         }
     }

@@ -36,7 +36,10 @@ impl<M: Model> Writer<M> {
         }
         let mut results = match trip.send().await {
             Ok(results) => results,
-            Err(error) => return Err(self.abandon(error).await),
+            Err(error) => {
+                let failure = self.understand(error);
+                return Err(self.roll_back(failure).await);
+            }
         };
         let loaded = results.split_off(2);
         let heads = results.pop().unwrap_or_default();
@@ -142,7 +145,8 @@ impl<M: Model> Writer<M> {
                 self.session = None;
                 Err(Failure::Unsure(outcome))
             }
-            Err(error) => Err(self.abandon(error).await),
+            // The commit that was sent along has ended the failed transaction.
+            Err(error) => Err(self.understand(error)),
         }
     }
 }

@@ -158,12 +158,12 @@ impl<M: Model> Writer<M> {
 
     // When something goes wrong.
 
-    /// What an error in a transaction means; the transaction is over afterwards.
-    pub(super) async fn abandon(&mut self, error: TripError) -> Failure<M> {
+    /// What an error in a transaction means.
+    pub(super) fn understand(&mut self, error: TripError) -> Failure<M> {
         if error.lost_connection() {
             self.session = None;
         }
-        let failure = match error {
+        match error {
             TripError::Timeout => Failure::Away(format!("no answer in {} s", ROUND_TRIP.as_secs())),
             TripError::Unprepared(sql) => Failure::Broken(format!("statement is not declared: {sql}")),
             TripError::Postgres(error) if self.session.is_none() => Failure::Away(error.to_string()),
@@ -171,10 +171,10 @@ impl<M: Model> Writer<M> {
                 Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Failure::Again(error),
                 _ => Failure::Broken(described(&error)),
             },
-        };
-        self.roll_back(failure).await
+        }
     }
 
+    /// Ends the transaction of a failed batch.
     pub(super) async fn roll_back(&mut self, failure: Failure<M>) -> Failure<M> {
         if let Some(session) = &self.session
             && session.client.batch_execute("ROLLBACK").await.is_err()

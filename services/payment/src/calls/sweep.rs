@@ -1,5 +1,5 @@
-//! Finds the attempts that nobody asks the provider about: those that are due, and all that are open on a lane that just
-//! came here.
+//! Finds the attempts that nobody asks the provider about: those that are due, all that are open on a lane that just came
+//! here, and all that are open when requests found no room.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,8 +16,6 @@ use crate::store::{self, Accounts, ReadError};
 
 /// How often due attempts are looked for, and so how late one may be asked about.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The most attempts that one look finds: twice what is asked at once, so that nobody idles until the next look.
-const SWEPT_AT_ONCE: usize = 2048;
 
 /// Hands what is due in the lanes that this process owns to `calls`, until `stop`.
 pub(crate) async fn sweep(journal: Journal<Accounts>, calls: Calls, stop: CancellationToken) {
@@ -27,9 +25,10 @@ pub(crate) async fn sweep(journal: Journal<Accounts>, calls: Calls, stop: Cancel
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let before = std::mem::replace(&mut lanes, owned.borrow_and_update().clone());
-        let claimed: Vec<Lane> = lanes.iter().copied().filter(|lane| !before.contains(lane)).collect();
         // Whoever asked about what is open on a claimed lane is gone, so nothing there is too early.
-        for (lanes, by) in [(&claimed[..], None), (&lanes, Some(Utc::now()))] {
+        let claimed: Vec<Lane> = lanes.iter().copied().filter(|lane| !before.contains(lane)).collect();
+        let by = if calls.overflowed() { None } else { Some(Utc::now()) };
+        for (lanes, by) in [(&claimed[..], None), (&lanes, by)] {
             if let Err(error) = offer(&journal, lanes, by, &calls).await {
                 warn!(error = &error as &dyn Error, "cannot look for open payments; trying again in a second");
             }
@@ -37,17 +36,19 @@ pub(crate) async fn sweep(journal: Journal<Accounts>, calls: Calls, stop: Cancel
     }
 }
 
+/// Offers the requests that open attempts of `lanes` wait for; with `by`, only those due by then.
 async fn offer(
     journal: &Journal<Accounts>,
     lanes: &[Lane],
     by: Option<DateTime<Utc>>,
     calls: &Calls,
 ) -> Result<(), ReadError> {
-    let room = calls.room().min(SWEPT_AT_ONCE);
+    let room = calls.room();
     if lanes.is_empty() || room == 0 {
         return Ok(());
     }
-    let limit = i64::try_from(room).unwrap_or(i64::MAX);
+    // Those under way are found too, and come first as they are due first.
+    let limit = i64::try_from(room + calls.under_way()).unwrap_or(i64::MAX);
     for call in store::open(journal.reads(), lanes, by, limit).await? {
         calls.offer(call);
     }
