@@ -31,6 +31,12 @@ impl Client {
         Self { base, connections }
     }
 
+    /// For the server at `base`, with what this one has of connections.
+    #[must_use]
+    pub fn at(&self, base: impl Into<String>) -> Self {
+        Self { base: base.into(), connections: self.connections.clone() }
+    }
+
     /// `GET` of `path`, which starts with a slash and may have a query.
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)

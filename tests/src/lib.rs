@@ -8,6 +8,8 @@ pub mod http;
 pub mod kafka;
 pub mod postgres;
 pub mod program;
+pub mod shop;
+pub mod system;
 
 mod folder;
 mod wait;

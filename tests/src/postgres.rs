@@ -36,6 +36,11 @@ impl TestDatabase {
         &self.url
     }
 
+    /// A new database with the same content. Nothing may be connected to this one meanwhile.
+    pub async fn copy(&self) -> anyhow::Result<Self> {
+        create_database(&self.server, &self.name).await
+    }
+
     /// A connection to it, to look at what the system wrote.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         connect(&self.url).await
@@ -95,13 +100,7 @@ impl Server {
 
     /// A new database for one test.
     pub async fn create_database(&self) -> anyhow::Result<TestDatabase> {
-        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (server, _) = self.url.rsplit_once('/').context("a URL ends in its database")?;
-        let client = connect(&self.url).await?;
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
-        let url = format!("{server}/{name}");
-        let server = self.url.clone();
-        Ok(TestDatabase { name, url, server })
+        create_database(&self.url, "template1").await
     }
 
     /// Ends it at once, as a crash would.
@@ -124,6 +123,15 @@ impl Server {
         anyhow::ensure!(url == self.url, "another program took its port: it is now at {url}");
         Ok(())
     }
+}
+
+async fn create_database(server: &str, template: &str) -> anyhow::Result<TestDatabase> {
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let (address, _) = server.rsplit_once('/').context("a URL ends in its database")?;
+    let client = connect(server).await?;
+    client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
+    let url = format!("{address}/{name}");
+    Ok(TestDatabase { name, url, server: server.to_owned() })
 }
 
 /// A connection to the database at `url`; it closes when its client is dropped.

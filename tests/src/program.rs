@@ -31,7 +31,7 @@ pub struct Program {
 
 impl Program {
     /// Starts `ordersystem <subcommand>` with the arguments and environment that `configure` adds.
-    pub fn start(subcommand: &str, configure: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
+    pub fn start(subcommand: &str, configure: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Result<Self> {
         let folder = Folder::new(subcommand)?;
         let log = File::options().create(true).append(true).open(log_in(&folder))?;
         let mut command = Command::new(executable()?);

@@ -16,13 +16,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::tally::Tally;
 use super::target::Target;
 
-/// How often a call is made in all before it counts as not answered: with a pause of a second each, an overload or a
-/// restart that lasts longer than this is worth a line in the report.
-const MAX_ATTEMPTS: u32 = 10;
+/// How often a call is made in all before it counts as not answered: with the pauses below for half a minute or more. An
+/// overload or a restart that lasts longer is worth a line in the report.
+const MAX_ATTEMPTS: u32 = 60;
 /// The longest `Retry-After` that is honoured; a longer one would stall the run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait before a broken connection's call is repeated.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long an answer may take that is not asked to wait.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read: a page of 200 orders with the largest bodies has fewer bytes.

@@ -11,7 +11,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 #[derive(Debug, Clone, clap::Args)]
 pub struct TelemetrySettings {
     /// How log lines are written to stderr
-    #[arg(long, env = "ORDERSYSTEM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, env = "ORDERSYSTEM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 

@@ -5,6 +5,7 @@
 //! there.
 
 mod caller;
+mod provider;
 mod sweep;
 
 use std::collections::HashSet;
@@ -23,8 +24,6 @@ pub(crate) use sweep::sweep;
 /// How long an open attempt is left alone. It is twice as long as a request may take, so that the sweep finds only those
 /// whose request was lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one request to the provider may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that may wait for their turn: some seconds' work at thousands of orders a second, and a few megabytes. What
 /// finds no room is left to the sweep.
 const MAX_WAITING: usize = 16_384;

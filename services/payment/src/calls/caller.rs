@@ -1,20 +1,20 @@
 //! Makes the requests, many at once, and takes the answers back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use journal::{Journal, Refused};
-use process::metrics::{Histograms, Metrics, SECONDS};
-use prometheus_client::encoding::EncodeLabelSet;
+use process::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
-use super::{CALL_TIMEOUT, Ticket};
+use super::Ticket;
+use super::provider::Provider;
 use crate::gateway::Gateway;
-use crate::payment::{Call, CallError, Command, Outcome, Step};
+use crate::payment::Command;
 use crate::store::{Accounts, Request};
 
 /// Requests that are made at once. A provider that answers in a tenth of a second serves ten thousand a second by it.
@@ -24,23 +24,14 @@ const JOURNAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the requests to one provider.
 pub(crate) struct Caller<G> {
-    gateway: G,
+    provider: Provider<G>,
     journal: Journal<Accounts>,
-    seconds: Histograms<Asked>,
-}
-
-/// Labels of the histogram of requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
-    step: &'static str,
-    outcome: &'static str,
 }
 
 impl<G: Gateway> Caller<G> {
     /// Asks `gateway`, brings the answers to `journal`, and counts in `metrics`.
     pub fn new(gateway: G, journal: Journal<Accounts>, metrics: &Metrics) -> Self {
-        let help = "Time of one request to the payment provider, by what came of it";
-        Self { gateway, journal, seconds: metrics.histograms("provider_call_seconds", help, SECONDS) }
+        Self { provider: Provider::new(gateway, metrics), journal }
     }
 
     /// Makes what is handed in until `stop`. What is cut short then is open still, and is asked again by whoever has its
@@ -65,63 +56,20 @@ impl<G: Gateway> Caller<G> {
 
     async fn make(self: Arc<Self>, ticket: Ticket) {
         let call = ticket.call();
-        let result = self.ask(call).await;
+        let result = self.provider.ask(call).await;
         let command = Command::Answer { payment: call.key, step: call.step, result };
         let lane = self.journal.lanes().of_order(call.order);
         self.bring(Request::of(lane, call.order, command)).await;
     }
 
-    /// Asks the provider. One that never heard of a request gets it again under the same key if it is wanted still.
-    async fn ask(&self, call: &Call) -> Result<Outcome, CallError> {
-        match self.ask_once(call).await {
-            Ok(Outcome::NotFound) if call.step == Step::Inquire && call.wanted => {
-                self.ask_once(&Call { step: Step::Authorize, ..call.clone() }).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn ask_once(&self, call: &Call) -> Result<Outcome, CallError> {
-        let began = Instant::now();
-        let result = timeout(CALL_TIMEOUT, self.gateway.ask(call)).await.unwrap_or(Err(CallError::Timeout));
-        let asked = Asked { step: call.step.as_str(), outcome: named(&result) };
-        self.seconds.get_or_create(&asked).observe(began.elapsed().as_secs_f64());
-        let (order, payment, step) = (call.order, call.key, call.step.as_str());
-        match &result {
-            Err(refused @ CallError::Refused(_)) => error!(%order, %payment, step, error = %refused, "payment is stuck"),
-            // Whoever is connected to the provider says so once; these come by the thousand.
-            Err(error) => debug!(%order, %payment, step, %error, "payment provider did not answer"),
-            Ok(_) => {}
-        }
-        result
-    }
-
     async fn bring(&self, request: Request) {
-        loop {
-            match self.journal.submit(request.lane, request.clone(), None).await {
-                Err(Refused::Overloaded) => sleep(JOURNAL_PAUSE).await,
-                Err(error) => {
-                    let order = request.order;
-                    warn!(%order, %error, "an answer of the payment provider is lost; it will be asked again");
-                    return;
-                }
-                Ok(_) => return,
+        while let Err(refused) = self.journal.submit(request.lane, request.clone(), None).await {
+            if refused != Refused::Overloaded {
+                // The journal says why, once; here it comes by the thousand. What is open is asked again.
+                debug!(order = %request.order, error = %refused, "an answer of the payment provider is lost");
+                return;
             }
+            sleep(JOURNAL_PAUSE).await;
         }
-    }
-}
-
-/// The name of what came of a request, in metrics.
-fn named(result: &Result<Outcome, CallError>) -> &'static str {
-    match result {
-        Ok(Outcome::Authorized) => "authorized",
-        Ok(Outcome::Declined { .. }) => "declined",
-        Ok(Outcome::NotFound) => "not_found",
-        Ok(Outcome::Captured) => "captured",
-        Ok(Outcome::Voided) => "voided",
-        Ok(Outcome::Refunded) => "refunded",
-        Err(CallError::Timeout) => "timeout",
-        Err(CallError::Unavailable) => "unavailable",
-        Err(CallError::Refused(_)) => "refused",
     }
 }
