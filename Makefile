@@ -13,7 +13,7 @@ help: ## list what there is
 up: tools ## the whole system on this machine: http://localhost:8080
 	$(RELEASE) up $(ARGS)
 
-bench: tools ## load on a system of its own, and what it costs
+bench: tools ## orders for the system that `make up` runs, and what it makes of them
 	$(RELEASE) bench $(ARGS)
 
 check: lint ## format, lints, unit and property tests: needs nothing to run

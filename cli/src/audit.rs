@@ -53,6 +53,9 @@ const DEFAULT_DATA: &str = ".ordersystem";
 /// The longest that can be waited for rest, in seconds: a day.
 const MAX_WAIT_SECONDS: u64 = 24 * 60 * 60;
 
+/// Orders after which a line tells that the audit goes on: some ten seconds' work.
+const PROGRESS_ORDERS: u64 = 100_000;
+
 /// Settings of `ordersystem audit`.
 #[derive(Args, Clone, Debug)]
 pub struct AuditSettings {
@@ -65,8 +68,8 @@ pub struct AuditSettings {
     /// Folder of an `ordersystem up`, running or stopped, to audit instead; .ordersystem if there is no --database either
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Expect the system to be at rest: what is in flight, or an order that is not settled, counts as broken at once
-    /// instead of after a minute
+    /// Expect the system to be at rest: whatever is in flight, and every order that is not settled, is broken at once. A
+    /// running system may keep a message for a minute, and an order until a minute after its deadline
     #[arg(long)]
     pub settled: bool,
     /// Wait up to so long until nothing is in flight and every order is settled, then audit as with --settled
@@ -201,6 +204,9 @@ impl Counted {
         let is_open = dossier.made.as_ref().is_some_and(|order| order.shown.status.is_open());
         let asks = |account: &payment::payment::Account| account.next_call().is_some();
         self.orders += u64::from(!dossier.order.is_empty());
+        if !dossier.order.is_empty() && self.orders.is_multiple_of(PROGRESS_ORDERS) {
+            tracing::info!(orders = self.orders, "auditing");
+        }
         self.open_orders += u64::from(is_open);
         self.open_payments += u64::from(dossier.account.iter().any(asks));
     }

@@ -11,7 +11,8 @@ use hyper::http::request::Builder;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use process::problem;
+use serde_json::{Value, json};
 
 /// How long an answer may take; a client may ask the system to wait 10 s before it answers.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,6 +36,11 @@ impl Client {
     #[must_use]
     pub fn at(&self, base: impl Into<String>) -> Self {
         Self { base: base.into(), connections: self.connections.clone() }
+    }
+
+    /// Where that server is, without a slash at the end.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// `GET` of `path`, which starts with a slash and may have a query.
@@ -135,6 +141,28 @@ impl Answer {
         let words = String::from_utf8_lossy(body);
         ensure!(self.status == status, "{line}: {} instead of {status}: {words}", self.status);
         Ok(self)
+    }
+
+    /// The problem that this answer is, or else an error that shows what it is.
+    pub fn problem(&self, status: u16, slug: &str) -> anyhow::Result<Value> {
+        let problem = self.clone().expect(status)?.json()?;
+        let expected = [
+            (CONTENT_TYPE.as_str(), json!(self.header(CONTENT_TYPE.as_str())), json!(problem::CONTENT)),
+            ("type", problem["type"].clone(), json!(format!("{}{slug}", problem::TYPE_BASE))),
+            ("status", problem["status"].clone(), json!(status)),
+            ("instance", problem["instance"].clone(), json!(self.path())),
+        ];
+        for (member, found, expected) in expected {
+            ensure!(found == expected, "{}: {member} is {found}, not {expected}: {problem}", self.line);
+        }
+        ensure!(problem["title"].is_string(), "{}: no title: {problem}", self.line);
+        Ok(problem)
+    }
+
+    /// The path that was asked for.
+    fn path(&self) -> &str {
+        let target = self.line.split_once(' ').map_or("", |(_, target)| target);
+        target.split('?').next().unwrap_or(target)
     }
 
     /// The body as JSON.

@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod program;
 pub mod shop;
 pub mod system;
+pub mod visit;
 
 mod folder;
 mod wait;

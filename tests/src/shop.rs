@@ -12,7 +12,7 @@ use crate::http::{Answer, Client};
 use crate::system::{Door, Service};
 
 /// How long an order may take to be settled, on a machine that runs other tests and after a process was killed.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(45);
+pub const SETTLE_DEADLINE: Duration = Duration::from_secs(45);
 
 /// States that an order does not leave by itself.
 const SETTLED: [&str; 4] = ["confirmed", "rejected", "cancelled", "expired"];

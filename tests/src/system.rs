@@ -310,6 +310,11 @@ impl Replica {
     pub async fn log(&self) -> String {
         self.program.lock().await.log()
     }
+
+    /// What it has written, unless somebody mistreats it at this moment.
+    pub(crate) fn log_now(&self) -> Option<String> {
+        Some(self.program.try_lock().ok()?.log())
+    }
 }
 
 /// Where a replica answers, unless it is down.

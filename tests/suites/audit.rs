@@ -2,33 +2,39 @@
 
 #[path = "audit/breaks.rs"]
 mod breaks;
-#[path = "audit/shop.rs"]
-mod shop;
+#[path = "audit/orders.rs"]
+mod orders;
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tests::Folder;
+use tests::http::Client;
 use tests::postgres::TestDatabase;
 use tests::program::Program;
+use tests::shop::order;
+use tests::system::{System, Transport};
 
 use breaks::Break;
-use shop::Expectation::{Running, Settled, SettledSoon};
-use shop::{Shop, System, audit, client, place, stock};
+use orders::Expectation::{NothingStuck, Rest, RestSoon};
+use orders::{Orders, audit, stock};
 
 /// How long an audit of a small shop may take, in a debug build on a busy machine.
-const AUDIT_DEADLINE: Duration = Duration::from_secs(60);
+const AUDIT_DEADLINE: Duration = Duration::from_mins(1);
+
+/// How long a system may take to be ready when it makes a PostgreSQL of its own first.
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Orders placed while the books are audited: enough for several audits.
-const FLOWING_ORDERS: usize = 300;
+const FLOWING_ORDERS: u64 = 300;
 
 #[tokio::test]
 async fn books_that_nobody_touched_balance() -> anyhow::Result<()> {
-    let copy = Shop::get().await?.database.copy().await?;
-    let report = audit(copy.url(), Settled).await?;
+    let copy = Orders::get().await?.copy().await?;
+    let report = audit(&copy, Rest).await?;
     ensure!(report.holds && report.in_flight.is_nothing(), "{report}");
-    assert_eq!(report.orders, 9);
+    assert_eq!(report.orders, Orders::COUNT);
     assert_eq!(report.dead_letters, 0);
     for judged in &report.invariants {
         ensure!(judged.checked.values().all(|count| *count > 0), "nothing was checked: {judged}");
@@ -38,13 +44,13 @@ async fn books_that_nobody_touched_balance() -> anyhow::Result<()> {
 
 /// Tries every break of one invariant, each on books of its own.
 async fn is_named(invariant: usize) -> anyhow::Result<()> {
-    let shop = Shop::get().await?;
-    let breaks: Vec<Break> = breaks::all(shop).into_iter().filter(|one| one.invariant == invariant).collect();
+    let orders = Orders::get().await?;
+    let breaks: Vec<Break> = breaks::all(orders).into_iter().filter(|one| one.invariant == invariant).collect();
     ensure!(!breaks.is_empty(), "nothing breaks invariant {invariant}");
     for Break { what, sql, .. } in breaks {
-        let copy = shop.database.copy().await?;
+        let copy = orders.copy().await?;
         copy.connect().await?.batch_execute(&sql).await.with_context(|| format!("{what}: {sql}"))?;
-        let report = audit(copy.url(), Settled).await?;
+        let report = audit(&copy, Rest).await?;
         ensure!(report.broken().contains(&invariant) && !report.holds, "{what} is not seen: {sql}\n{report}");
         let judged = &report.invariants[invariant - 1];
         ensure!(judged.broken > 0 && !judged.examples.is_empty(), "{what} is not told: {judged}");
@@ -92,41 +98,41 @@ fn unheard_cancellation(order: &str, age: &str) -> String {
 
 #[tokio::test]
 async fn what_is_on_its_way_is_no_break_until_it_is_stuck() -> anyhow::Result<()> {
-    let shop = Shop::get().await?;
+    let orders = Orders::get().await?;
     // given a cancellation that its four readers have not heard of
-    let fresh = shop.database.copy().await?;
-    fresh.connect().await?.batch_execute(&unheard_cancellation(&shop.confirmed, "1 second")).await?;
+    let fresh = orders.copy().await?;
+    fresh.connect().await?.batch_execute(&unheard_cancellation(&orders.confirmed, "1 second")).await?;
     // then a running system is on its way to apply it
-    let report = audit(fresh.url(), Running).await?;
+    let report = audit(&fresh, NothingStuck).await?;
     ensure!(report.holds, "{report}");
     assert_eq!(report.in_flight.messages, 4, "{report}");
     // and a settled one should have
-    assert_eq!(audit(fresh.url(), Settled).await?.broken(), [7]);
+    assert_eq!(audit(&fresh, Rest).await?.broken(), [7]);
 
     // given one that they have not heard of for two minutes
-    let stuck = shop.database.copy().await?;
-    stuck.connect().await?.batch_execute(&unheard_cancellation(&shop.confirmed, "2 minutes")).await?;
+    let stuck = orders.copy().await?;
+    stuck.connect().await?.batch_execute(&unheard_cancellation(&orders.confirmed, "2 minutes")).await?;
     // then they never will
-    assert_eq!(audit(stuck.url(), Running).await?.broken(), [7]);
+    assert_eq!(audit(&stuck, NothingStuck).await?.broken(), [7]);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_order_may_be_late_for_a_minute_but_not_for_ever() -> anyhow::Result<()> {
-    let shop = Shop::get().await?;
+    let orders = Orders::get().await?;
     for (deadline, broken) in [("30 seconds", false), ("2 minutes", true)] {
         // given an order whose deadline passed so long ago
-        let copy = shop.database.copy().await?;
+        let copy = orders.copy().await?;
         let hangs = format!(
             "DELETE FROM orders.event WHERE stream_id = '{0}' AND kind = 'order.expired.v1';
              UPDATE orders.event SET data = convert_to(jsonb_set(convert_from(data, 'UTF8')::jsonb, '{{expiresAt}}',
                 to_jsonb(to_char(now() AT TIME ZONE 'UTC' - interval '{deadline}', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')))::text,
                 'UTF8') WHERE stream_id = '{0}' AND version = 1",
-            shop.expired
+            orders.expired
         );
         copy.connect().await?.batch_execute(&hangs).await?;
         // then
-        let report = audit(copy.url(), Running).await?;
+        let report = audit(&copy, NothingStuck).await?;
         assert_eq!(report.broken().contains(&9), broken, "{deadline}: {report}");
         assert_eq!(report.in_flight.orders, 1);
     }
@@ -135,31 +141,29 @@ async fn an_order_may_be_late_for_a_minute_but_not_for_ever() -> anyhow::Result<
 
 #[tokio::test]
 async fn the_books_balance_while_orders_flow() -> anyhow::Result<()> {
-    let database = TestDatabase::create().await?;
-    let mut system = System::start(database.url(), "15m")?;
-    let client = system.client().await?;
-    stock(&client).await?;
-    let orders = async {
+    let system = System::up(Transport::Log).await?;
+    let shop = system.shop();
+    stock(&shop).await?;
+    let flow = async {
         for number in 0..FLOWING_ORDERS {
             let token = if number % 7 == 0 { "tok_declined" } else { "tok_ok" };
-            let lines = [("SKU-1", 1, 100), ("SKU-2", 1, 50)];
-            place(&client, &format!("customer-{number}"), &lines, Some(token)).await?;
+            shop.placed(&order(&[("SKU-1", 1), ("SKU-2", 1)], Some(token))).await?;
         }
         anyhow::Ok(())
     };
     let audits = async {
         let mut seen = 0;
-        while seen < FLOWING_ORDERS as u64 {
-            let report = audit(database.url(), Running).await?;
+        while seen < FLOWING_ORDERS {
+            let report = audit(system.database(), NothingStuck).await?;
             ensure!(report.holds, "{report}");
             seen = report.orders;
         }
         anyhow::Ok(())
     };
-    tokio::try_join!(orders, audits)?;
-    let report = audit(database.url(), SettledSoon).await?;
+    tokio::try_join!(flow, audits)?;
+    let report = audit(system.database(), RestSoon).await?;
     ensure!(report.holds && report.in_flight.is_nothing(), "{report}");
-    system.stop().await
+    Ok(())
 }
 
 /// Runs `ordersystem audit` with `arguments`; hands on whether it succeeded, and what it wrote.
@@ -171,8 +175,8 @@ async fn program(arguments: &[&str]) -> anyhow::Result<(bool, String)> {
 
 #[tokio::test]
 async fn the_program_says_what_it_found_and_fails_when_the_books_do_not_balance() -> anyhow::Result<()> {
-    let shop = Shop::get().await?;
-    let copy = shop.database.copy().await?;
+    let orders = Orders::get().await?;
+    let copy = orders.copy().await?;
     let (succeeded, text) = program(&["--database", copy.url(), "--settled"]).await?;
     ensure!(succeeded && text.contains("ok      1 ") && text.ends_with("the books balance\n"), "{text}");
 
@@ -207,14 +211,14 @@ async fn the_data_of_an_up_is_audited_whether_it_runs_or_not() -> anyhow::Result
     let folder = Folder::new("data")?;
     let data = folder.path().to_string_lossy();
     let mut up = Program::start("up", |command| command.args(["--listen", "127.0.0.1:0", "--data", &data]))?;
-    let client = client(&mut up).await?;
-    stock(&client).await?;
-    place(&client, "ann", &[("SKU-1", 1, 100)], Some("tok_ok")).await?;
+    let line = up.says("ordersystem is ready: ", READY_DEADLINE).await?;
+    let address = line.split_whitespace().find(|word| word.starts_with("http://")).context("it names its address")?;
+    Client::new(address).post("/orders").json(&order(&[("SKU-1", 1)], None)).await?.expect(201)?;
 
     let (succeeded, text) = program(&["--data", &data, "--wait", "60"]).await?;
-    ensure!(succeeded && text.contains("1 orders and "), "{text}");
+    ensure!(succeeded && text.contains("1 order and "), "{text}");
     ensure!(up.terminate().await?.success(), "it did not stop in good order");
     let (succeeded, text) = program(&["--data", &data, "--settled"]).await?;
-    ensure!(succeeded && text.contains("1 orders and "), "{text}");
+    ensure!(succeeded && text.contains("1 order and "), "{text}");
     Ok(())
 }

@@ -118,7 +118,7 @@ fn judge_causes(dossier: &Dossier, order: &Order, verdicts: &mut Verdicts) {
             OrderEvent::Confirmed(confirmed) => verdicts.expect(Captures, is_held(dossier, confirmed, order), || {
                 format!("order {id}: it was confirmed by {}, which does not hold its total", confirmed.payment_id)
             }),
-            OrderEvent::Paid(paid) => verdicts.expect(Captures, is_taken(dossier, paid), || {
+            OrderEvent::Paid(paid) => verdicts.expect(Captures, is_taken(dossier, paid, order), || {
                 format!("order {id}: it was paid {} by {}, which was not taken", paid.amount, paid.payment_id)
             }),
             _ => {}
@@ -182,9 +182,13 @@ fn is_held(dossier: &Dossier, confirmed: &Confirmed, order: &Order) -> bool {
     })
 }
 
-fn is_taken(dossier: &Dossier, paid: &Paid) -> bool {
+/// Whether what the order says was paid was taken under the payment that it names, in its currency.
+fn is_taken(dossier: &Dossier, paid: &Paid, order: &Order) -> bool {
     any(&dossier.payment, |event| match event {
-        PaymentEvent::Captured(money) => (money.payment_id, money.amount) == (paid.payment_id, paid.amount),
+        PaymentEvent::Captured(money) => {
+            let taken = (money.payment_id, money.amount, money.currency);
+            taken == (paid.payment_id, paid.amount, order.shown.currency)
+        }
         _ => false,
     })
 }

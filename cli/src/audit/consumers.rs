@@ -1,6 +1,6 @@
 //! Lanes and their consumers: sequences without a gap, and positions that reach their source's.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use contract::{Lane, Lanes, Topic};
 use journal::Opening;
@@ -64,6 +64,8 @@ pub(super) struct Reach {
 
 /// The system's number of lanes.
 pub(super) async fn lanes(snapshot: &Snapshot<'_>) -> anyhow::Result<Lanes> {
+    let known = snapshot.rows(order::SCHEMA, "SELECT FROM pg_namespace WHERE nspname = $1", &[&order::SCHEMA]).await?;
+    ensure!(!known.is_empty(), "there is no order system in this database: it has no schema `{}`", order::SCHEMA);
     let rows = snapshot.rows(order::SCHEMA, "SELECT lanes FROM system", &[]).await?;
     let count: i16 = rows.first().context("the journal of orders was never opened")?.try_get(0)?;
     Ok(Lanes::new(count.unsigned_abs())?)
@@ -183,4 +185,79 @@ pub(super) fn in_flight(reached: &[Reach], at: DateTime<Utc>) -> InFlight {
         }
     }
     InFlight { messages: consumers.iter().map(|lag| lag.messages).sum(), consumers, ..InFlight::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const LANES: u16 = 3;
+
+    fn lanes() -> Lanes {
+        Lanes::new(LANES).expect("in range")
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(1)
+    }
+
+    /// A lane of a consumer that has applied so many of ten events, the next of which was decided seconds ago.
+    fn reach(applied: Option<i64>, seconds: i64) -> Reach {
+        let next_at = applied.is_some_and(|applied| applied < 10).then(|| now() - TimeDelta::seconds(seconds));
+        Reach { consumer: "inventory", source: Topic::Orders, lane: Lane(1), head: 10, applied, next_at }
+    }
+
+    fn holds(reach: Reach, settled: bool) -> bool {
+        let mut verdicts = Verdicts::default();
+        judge_consumers(&[reach], &Moment::new(now(), lanes(), settled, &[reach]), &mut verdicts);
+        verdicts.of(Sequences).holds()
+    }
+
+    #[test]
+    fn a_consumer_may_be_behind_for_a_minute_while_the_system_runs() {
+        assert!(holds(reach(Some(9), 59), false));
+        assert!(!holds(reach(Some(9), 61), false));
+        assert!(!holds(reach(Some(9), 1), true));
+        assert!(holds(reach(Some(10), 0), true));
+    }
+
+    #[test]
+    fn a_consumer_is_never_ahead_nor_without_a_position_nor_waits_for_what_is_gone() {
+        assert!(!holds(reach(Some(11), 0), false));
+        assert!(!holds(reach(None, 0), false));
+        assert!(!holds(Reach { next_at: None, ..reach(Some(9), 0) }, false));
+    }
+
+    #[test]
+    fn what_is_in_flight_is_summed_for_each_consumer_and_source() {
+        let reached = [reach(Some(9), 5), reach(Some(7), 3), reach(Some(10), 0)];
+        let lag = Lag { consumer: "inventory", source: "orders", messages: 4, oldest_seconds: 5 };
+        assert_eq!(in_flight(&reached, now()), InFlight { messages: 4, consumers: vec![lag], ..InFlight::default() });
+    }
+
+    fn count(head: i64, events: i64, first: i64, last: i64) -> LaneCount {
+        LaneCount { schema: "orders", lane: 0, head, events, first, last }
+    }
+
+    fn are_whole(counts: &[LaneCount]) -> bool {
+        let mut verdicts = Verdicts::default();
+        judge_lanes(counts, lanes(), &mut verdicts);
+        verdicts.of(Sequences).holds()
+    }
+
+    #[test]
+    fn a_lane_has_every_sequence_up_to_its_head() {
+        assert!(are_whole(&[count(5, 5, 1, 5); 12]));
+        assert!(are_whole(&[count(0, 0, 1, 0); 12]));
+        assert!(!are_whole(&[count(6, 5, 1, 5); 12]));
+        assert!(!are_whole(&[count(5, 4, 1, 5); 12]));
+        assert!(!are_whole(&[count(5, 5, 2, 6); 12]));
+    }
+
+    #[test]
+    fn a_lane_too_few_is_seen() {
+        assert!(!are_whole(&[count(5, 5, 1, 5); 11]));
+    }
 }

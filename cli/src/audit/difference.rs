@@ -9,11 +9,16 @@ use order::order::{Order, Shown};
 use order::view::ViewRow;
 use payment::payment::{Account, Payment, Posting};
 
+use super::tables::Duty;
+
 /// A value and its name.
 type Field = (&'static str, String);
 
 /// Something that is kept in a row.
 pub(super) trait Kept: PartialEq {
+    /// How many of its first fields tell it from others of its order or product; none when there is one of each.
+    const NAMING: usize;
+
     /// What a person needs to see where two of them differ.
     fn fields(&self) -> Vec<Field>;
 }
@@ -23,18 +28,30 @@ pub(super) fn difference<K: Kept>(kept: Option<&K>, made: Option<&K>) -> Option<
     match (kept, made) {
         (None, None) => None,
         (Some(kept), Some(made)) if kept == made => None,
-        (Some(_), None) => Some("there is a row that no event makes".to_owned()),
-        (None, Some(_)) => Some("there is no row, though its events make one".to_owned()),
-        (Some(kept), Some(made)) => Some(told(kept.fields(), made.fields())),
+        (Some(kept), None) => Some(format!("{}there is a row, and no event makes it", name(kept))),
+        (None, Some(made)) => Some(format!("{}there is no row, and its events make one", name(made))),
+        (Some(kept), Some(made)) => Some(format!("{}{}", name(kept), contrast(kept.fields(), made.fields()))),
     }
 }
 
-fn told(kept: Vec<Field>, made: Vec<Field>) -> String {
+/// What tells one of several from the others, in front of what is said of it.
+fn name<K: Kept>(kept: &K) -> String {
+    let naming: Vec<String> =
+        kept.fields().into_iter().take(K::NAMING).map(|(name, value)| format!("{name} {value}")).collect();
+    if naming.is_empty() { String::new() } else { format!("{}: ", naming.join(", ")) }
+}
+
+fn contrast(kept: Vec<Field>, made: Vec<Field>) -> String {
     let fields = kept.into_iter().zip(made);
     let differing = fields.filter(|(kept, made)| kept != made);
     let told: Vec<String> =
         differing.map(|((name, kept), (_, made))| format!("{name} is {kept} instead of {made}")).collect();
     if told.is_empty() { "the row is not what its events make".to_owned() } else { told.join(", ") }
+}
+
+/// A list in words.
+fn list(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(" + ") }
 }
 
 fn field(name: &'static str, value: impl Display) -> Field {
@@ -47,7 +64,7 @@ fn optional(name: &'static str, value: Option<impl Display>) -> Field {
 
 fn units(units: &[Units]) -> String {
     let units: Vec<String> = units.iter().map(|units| format!("{} × {}", units.quantity, units.product)).collect();
-    units.join(" + ")
+    list(&units)
 }
 
 fn shown(shown: &Shown) -> Vec<Field> {
@@ -69,6 +86,8 @@ fn shown(shown: &Shown) -> Vec<Field> {
 }
 
 impl Kept for Order {
+    const NAMING: usize = 0;
+
     fn fields(&self) -> Vec<Field> {
         let mut fields = shown(&self.shown);
         fields.push(field("declines", self.declines));
@@ -78,15 +97,27 @@ impl Kept for Order {
 }
 
 impl Kept for ViewRow {
+    const NAMING: usize = 0;
+
     fn fields(&self) -> Vec<Field> {
-        let products: Vec<&str> = self.products.iter().map(AsRef::as_ref).collect();
+        let products: Vec<String> = self.products.iter().map(ToString::to_string).collect();
         let mut fields = shown(&self.shown);
-        fields.push(field("products", products.join(" ")));
+        fields.push(field("products", list(&products)));
         fields
     }
 }
 
+impl Kept for Duty {
+    const NAMING: usize = 0;
+
+    fn fields(&self) -> Vec<Field> {
+        vec![field("lane", self.lane), field("open", self.open)]
+    }
+}
+
 impl Kept for Balance {
+    const NAMING: usize = 0;
+
     fn fields(&self) -> Vec<Field> {
         vec![
             field("available", self.available),
@@ -99,6 +130,8 @@ impl Kept for Balance {
 }
 
 impl Kept for Hold {
+    const NAMING: usize = 0;
+
     fn fields(&self) -> Vec<Field> {
         vec![
             field("status", self.status.as_str()),
@@ -110,6 +143,8 @@ impl Kept for Hold {
 }
 
 impl Kept for Movement {
+    const NAMING: usize = 2;
+
     fn fields(&self) -> Vec<Field> {
         vec![
             field("product", &self.product),
@@ -126,6 +161,8 @@ impl Kept for Movement {
 }
 
 impl Kept for Account {
+    const NAMING: usize = 0;
+
     fn fields(&self) -> Vec<Field> {
         let terms = self.terms.as_ref();
         vec![
@@ -142,9 +179,11 @@ impl Kept for Account {
 }
 
 impl Kept for Payment {
+    const NAMING: usize = 1;
+
     fn fields(&self) -> Vec<Field> {
         vec![
-            field("id", self.id),
+            field("attempt", self.id),
             field("number", self.attempt),
             field("status", self.status.as_str()),
             field("amount", self.amount),
@@ -157,6 +196,8 @@ impl Kept for Payment {
 }
 
 impl Kept for Posting {
+    const NAMING: usize = 3;
+
     fn fields(&self) -> Vec<Field> {
         vec![
             field("attempt", self.payment),
@@ -169,9 +210,11 @@ impl Kept for Posting {
 }
 
 impl Kept for Notice {
+    const NAMING: usize = 1;
+
     fn fields(&self) -> Vec<Field> {
         vec![
-            field("id", self.id),
+            field("notice", self.id),
             field("order", self.order_id),
             field("lane", self.lane),
             field("customer", &self.customer_id),
@@ -207,7 +250,7 @@ mod tests {
     #[test]
     fn a_row_too_many_and_a_row_too_few_are_told_apart() {
         let row = balance(1, 0);
-        assert!(difference(Some(&row), None).is_some_and(|words| words.contains("no event makes")));
+        assert!(difference(Some(&row), None).is_some_and(|words| words.contains("no event makes it")));
         assert!(difference(None, Some(&row)).is_some_and(|words| words.contains("there is no row")));
     }
 }

@@ -47,8 +47,8 @@ fn disagreement(order: &Order, hold: &Hold) -> Option<String> {
     let in_revision = order.shown.status.is_dead() || hold.revision == order.shown.revision;
     (!agrees || !in_revision).then(|| {
         let (status, revision) = (order.shown.status.as_str(), order.shown.revision);
-        let (held, of) = (hold.status.as_str(), hold.revision);
-        format!("the hold is {held} for revision {of}, and the order is {status} in revision {revision}")
+        let (is, of) = (hold.status.as_str(), hold.revision);
+        format!("the hold is {is} for revision {of}, and the order is {status} in revision {revision}")
     })
 }
 
@@ -130,7 +130,7 @@ fn mismatch(order: Uuid, what: &str, revision: i32, needs: &[Units], units: &[Un
             .filter(|units| !has(other, units))
             .map(|units| format!("{} × {}", units.quantity, units.product))
             .collect();
-        if only.is_empty() { "nothing else".to_owned() } else { only.join(" + ") }
+        if only.is_empty() { "nothing".to_owned() } else { only.join(" + ") }
     };
     let (has, wants) = (told(units, needs), told(needs, units));
     format!("order {order}: {what} has {has} where revision {revision} wants {wants}")

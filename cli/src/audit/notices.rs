@@ -49,8 +49,8 @@ fn judge_order_keys(dossier: &Dossier, moment: &Moment, verdicts: &mut Verdicts)
     let is_placed = |event: &OrderEvent| matches!(event, OrderEvent::Placed(_));
     judge_keys("order", &id, keys, &dossier.order, is_placed, verdicts);
     for key in keys {
-        verdicts.expect(Once, moment.lanes.of_key(&key.key) == moment.lanes.of_order(id), || {
-            format!("order {id}: it is not in the lane of its idempotency key {:?}", key.key)
+        verdicts.expect(Once, moment.lanes.of_key(&key.text) == moment.lanes.of_order(id), || {
+            format!("order {id}: it is not in the lane of its idempotency key {:?}", key.text)
         });
     }
 }
@@ -66,13 +66,13 @@ pub(super) fn judge_keys<E>(
 ) {
     verdicts.checked(Once, "keys", keys.len());
     for (place, key) in keys.iter().enumerate() {
-        let Key { scope, key, version } = key;
+        let Key { scope, text, version } = key;
         let found = told.iter().any(|told| told.record.version == *version && is(&told.event));
         verdicts.expect(Once, found, || {
-            format!("{what} {id}: idempotency key {key:?} of {scope} stands for event {version}, which is not what it asked for")
+            format!("{what} {id}: idempotency key {text:?} of {scope} stands for event {version}, which is not what it asked for")
         });
         verdicts.expect(Once, keys[..place].iter().all(|other| other.version != *version), || {
-            format!("{what} {id}: idempotency key {key:?} of {scope} is not the only one for event {version}")
+            format!("{what} {id}: idempotency key {text:?} of {scope} is not the only one for event {version}")
         });
     }
 }

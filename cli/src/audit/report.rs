@@ -112,7 +112,7 @@ impl InFlight {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        writeln!(f, "{} orders and {} events at {at}", grouped(self.orders), grouped(self.events))?;
+        writeln!(f, "{} and {} at {at}", counted(self.orders, "orders"), counted(self.events, "events"))?;
         writeln!(f, "{}", self.in_flight)?;
         if self.dead_letters > 0 {
             writeln!(f, "dead letters: {}", grouped(self.dead_letters))?;
@@ -135,7 +135,7 @@ impl fmt::Display for InFlight {
             return write!(f, "in flight: nothing");
         }
         let Self { messages, consumers, payments, orders } = self;
-        write!(f, "in flight: {} messages", grouped(*messages))?;
+        write!(f, "in flight: {}", counted(*messages, "messages"))?;
         for (place, lag) in consumers.iter().enumerate() {
             let mark = if place == 0 { " (" } else { ", " };
             write!(
@@ -148,7 +148,8 @@ impl fmt::Display for InFlight {
             )?;
         }
         let end = if consumers.is_empty() { "" } else { ")" };
-        write!(f, "{end}, {} payments with the provider, {} orders unsettled", grouped(*payments), grouped(*orders))
+        let (payments, orders) = (counted(*payments, "payments"), counted(*orders, "orders"));
+        write!(f, "{end}, {payments} with the provider, {orders} unsettled")
     }
 }
 
@@ -156,8 +157,7 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.holds { "ok" } else { "BROKEN" };
         write!(f, "{verdict:<6} {:>2} {}", self.number, self.name)?;
-        let checked: Vec<String> =
-            self.checked.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+        let checked: Vec<String> = self.checked.iter().map(|(what, count)| counted(*count, what)).collect();
         if !checked.is_empty() {
             write!(f, ": {}", checked.join(", "))?;
         }
@@ -172,6 +172,15 @@ impl fmt::Display for Judged {
             write!(f, "\n          and {} more", grouped(self.broken - told))?;
         }
         Ok(())
+    }
+}
+
+/// So many of something, whose name is in the plural.
+fn counted(count: u64, plural: &str) -> String {
+    let singular = || plural.strip_suffix("ies").map(|stem| format!("{stem}y"));
+    match count {
+        1 => format!("1 {}", singular().unwrap_or_else(|| plural.trim_end_matches('s').to_owned())),
+        _ => format!("{} {plural}", grouped(count)),
     }
 }
 
@@ -250,6 +259,13 @@ mod tests {
         assert_eq!(json["invariants"][0]["number"], 3);
         assert_eq!(json["invariants"][0]["checked"]["products"], 500);
         assert_eq!(report(1).broken(), [3]);
+    }
+
+    #[test]
+    fn one_is_told_in_the_singular() {
+        assert_eq!(counted(1, "orders"), "1 order");
+        assert_eq!(counted(1, "currencies"), "1 currency");
+        assert_eq!(counted(0, "currencies"), "0 currencies");
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub(super) struct Duty {
 pub(super) struct Key {
     /// What it is good for.
     pub scope: String,
-    /// The caller's key.
-    pub key: String,
+    /// The caller's text.
+    pub text: String,
     /// The number of the event that came of it, in its stream.
     pub version: i32,
 }
@@ -118,15 +118,15 @@ pub(super) fn notices() -> String {
 }
 
 pub(super) fn order_event(row: &Row) -> Legible<Told<OrderEvent>> {
-    by_stream(told(row, OrderEvent::decode)?)
+    Ok(by_stream(told(row, OrderEvent::decode)?))
 }
 
 pub(super) fn stock_event(row: &Row) -> Legible<Told<StockEvent>> {
-    by_stream(told(row, StockEvent::decode)?)
+    Ok(by_stream(told(row, StockEvent::decode)?))
 }
 
 pub(super) fn payment_event(row: &Row) -> Legible<Told<PaymentEvent>> {
-    by_stream(told(row, PaymentEvent::decode)?)
+    Ok(by_stream(told(row, PaymentEvent::decode)?))
 }
 
 pub(super) fn notice_event(row: &Row) -> Legible<Told<NoticeEvent>> {
@@ -188,11 +188,11 @@ pub(super) fn notice(row: &Row) -> Legible<Notice> {
 }
 
 pub(super) fn key(row: &Row) -> Legible<Key> {
-    Ok((row.try_get(0)?, Key { scope: row.try_get(1)?, key: row.try_get(2)?, version: row.try_get(3)? }))
+    Ok((row.try_get(0)?, Key { scope: row.try_get(1)?, text: row.try_get(2)?, version: row.try_get(3)? }))
 }
 
-fn by_stream<E>(told: Told<E>) -> Legible<Told<E>> {
-    Ok((told.record.stream, told))
+fn by_stream<E>(told: Told<E>) -> (Uuid, Told<E>) {
+    (told.record.stream, told)
 }
 
 fn told<E>(row: &Row, decode: fn(&str, &[u8]) -> Result<Option<E>, UnreadableData>) -> Result<Told<E>, Illegible> {

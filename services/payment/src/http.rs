@@ -105,11 +105,7 @@ async fn one(
 }
 
 /// The payments of an order, as the events of its stream up to `version` tell.
-async fn payments(
-    journal: &Journal<Accounts>,
-    order: Uuid,
-    version: i32,
-) -> Result<Vec<PaymentWithHistory>, Problem> {
+async fn payments(journal: &Journal<Accounts>, order: Uuid, version: i32) -> Result<Vec<PaymentWithHistory>, Problem> {
     let events = store::events(journal.reads(), order, version).await.map_err(|error| unreadable(&error))?;
     PaymentWithHistory::all(order, events).map_err(|error| unreadable(&error.into()))
 }

@@ -29,12 +29,8 @@ const NAME: &str = "payment";
 pub const SCHEMA: &str = "payments";
 
 /// Its journal, as it is opened.
-pub const OPENING: Opening = Opening {
-    schema: SCHEMA,
-    publishes: Some(Topic::Payments),
-    consumes: &[Topic::Orders],
-    migrations: MIGRATIONS,
-};
+pub const OPENING: Opening =
+    Opening { schema: SCHEMA, publishes: Some(Topic::Payments), consumes: &[Topic::Orders], migrations: MIGRATIONS };
 
 /// Why payment could not start.
 #[derive(Debug, thiserror::Error)]

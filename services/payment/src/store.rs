@@ -196,7 +196,8 @@ impl Model for Accounts {
         orders.sort_unstable();
         orders.dedup();
         let keyed = requests.iter().filter_map(|request| Some((request.order, request.key.as_ref()?)));
-        let (scopes, keys): (Vec<_>, Vec<_>) = keyed.map(|(order, key)| (order.to_string(), key.text.to_string())).unzip();
+        let (scopes, keys): (Vec<_>, Vec<_>) =
+            keyed.map(|(order, key)| (order.to_string(), key.text.to_string())).unzip();
         let mut queries = vec![Query::new(rows::LOAD).bind(orders)];
         if !keys.is_empty() {
             queries.push(Query::new(rows::LOAD_KEYS).bind(scopes).bind(keys));

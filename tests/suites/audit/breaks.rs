@@ -1,6 +1,6 @@
-//! What someone could do to a shop's books by hand, and the invariant that it breaks.
+//! What someone could do to the books by hand, and the invariant that it breaks.
 
-use super::shop::Shop;
+use super::orders::Orders;
 
 /// One thing that someone did.
 pub struct Break {
@@ -24,13 +24,16 @@ fn forged(schema: &str, which: &str, from: &str, to: &str) -> String {
     )
 }
 
-/// Everything that is tried on the shop.
-pub fn all(shop: &Shop) -> Vec<Break> {
-    [stock(shop), money(shop), journals(shop), rows(shop), deadlines(shop), once(shop)].into_iter().flatten().collect()
+/// Everything that is tried.
+pub fn all(orders: &Orders) -> Vec<Break> {
+    [stock(orders), money(orders), journals(orders), rows(orders), deadlines(orders), once(orders)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-fn stock(shop: &Shop) -> Vec<Break> {
-    let Shop { confirmed, refunded, amended, .. } = shop;
+fn stock(orders: &Orders) -> Vec<Break> {
+    let Orders { confirmed, refunded, amended, .. } = orders;
     let counted = "kind = 'stock.counted.v1' AND subject = 'SKU-1'";
     vec![
         done(
@@ -101,8 +104,8 @@ fn stock(shop: &Shop) -> Vec<Break> {
     ]
 }
 
-fn money(shop: &Shop) -> Vec<Break> {
-    let Shop { confirmed, refunded, voided, declined, .. } = shop;
+fn money(orders: &Orders) -> Vec<Break> {
+    let Orders { confirmed, refunded, voided, declined, .. } = orders;
     let ledger = |order| format!("payment_id IN (SELECT id FROM payments.payment WHERE order_id = '{order}')");
     let charge = |order| format!("key IN (SELECT id FROM payments.payment WHERE order_id = '{order}')");
     vec![
@@ -117,7 +120,7 @@ fn money(shop: &Shop) -> Vec<Break> {
         done(
             5,
             "less money taken than the order's total",
-            forged("payments", &format!("stream_id = '{confirmed}' AND kind = 'payment.captured.v1'"), r#""amount":500"#, r#""amount":400"#),
+            forged("payments", &format!("stream_id = '{confirmed}' AND kind = 'payment.captured.v1'"), r#""amount":750"#, r#""amount":700"#),
         ),
         done(
             5,
@@ -160,8 +163,8 @@ fn money(shop: &Shop) -> Vec<Break> {
     ]
 }
 
-fn journals(shop: &Shop) -> Vec<Break> {
-    let Shop { confirmed, .. } = shop;
+fn journals(orders: &Orders) -> Vec<Break> {
+    let Orders { confirmed, .. } = orders;
     vec![
         done(
             7,
@@ -193,8 +196,8 @@ fn journals(shop: &Shop) -> Vec<Break> {
     ]
 }
 
-fn rows(shop: &Shop) -> Vec<Break> {
-    let Shop { confirmed, paid_late, short, .. } = shop;
+fn rows(orders: &Orders) -> Vec<Break> {
+    let Orders { confirmed, paid_late, short, .. } = orders;
     vec![
         done(
             8,
@@ -256,8 +259,8 @@ fn rows(shop: &Shop) -> Vec<Break> {
     ]
 }
 
-fn deadlines(shop: &Shop) -> Vec<Break> {
-    let Shop { expired, .. } = shop;
+fn deadlines(orders: &Orders) -> Vec<Break> {
+    let Orders { expired, .. } = orders;
     vec![done(
         9,
         "an order that nobody ended",
@@ -268,8 +271,8 @@ fn deadlines(shop: &Shop) -> Vec<Break> {
     )]
 }
 
-fn once(shop: &Shop) -> Vec<Break> {
-    let Shop { confirmed, refunded, declined, .. } = shop;
+fn once(orders: &Orders) -> Vec<Break> {
+    let Orders { confirmed, refunded, declined, .. } = orders;
     vec![
         done(
             10,

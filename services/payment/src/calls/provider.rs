@@ -50,7 +50,9 @@ impl<G: Gateway> Provider<G> {
         self.seconds.get_or_create(&asked).observe(began.elapsed().as_secs_f64());
         let (order, payment, step) = (call.order, call.key, call.step.as_str());
         match &result {
-            Err(refused @ CallError::Refused(_)) => error!(%order, %payment, step, error = %refused, "payment is stuck"),
+            Err(refused @ CallError::Refused(_)) => {
+                error!(%order, %payment, step, error = %refused, "payment is stuck");
+            }
             // Whoever is connected to the provider says so once; these come by the thousand.
             Err(error) => debug!(%order, %payment, step, %error, "payment provider did not answer"),
             Ok(_) => {}

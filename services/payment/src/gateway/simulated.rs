@@ -23,9 +23,9 @@ use crate::gateway::Gateway;
 use crate::payment::{Call, CallError, Outcome};
 use crate::store::Cells;
 
-pub use charge::{Charge, ChargeStatus};
 #[cfg(test)]
 pub(crate) use charge::settle;
+pub use charge::{Charge, ChargeStatus};
 use desk::Desk;
 
 /// The schema that the provider keeps its charges in.

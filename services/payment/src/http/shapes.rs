@@ -209,9 +209,8 @@ impl PaymentWithHistory {
         for stored in events {
             let Some(event) = stored.decode()? else { continue };
             account.evolve(&event);
-            let Some(payment) = account.payment.as_ref().filter(|payment| payment_of(&event) == Some(payment.id)) else {
-                continue;
-            };
+            let named = account.payment.as_ref().filter(|payment| payment_of(&event) == Some(payment.id));
+            let Some(payment) = named else { continue };
             if matches!(event, PaymentEvent::Started(_)) {
                 payments.push(PaymentAnswer::begun(order, payment, stored.at).into());
             }

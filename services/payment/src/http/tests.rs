@@ -155,8 +155,12 @@ fn an_unknown_field_or_a_fraction_is_refused() {
 fn a_key_stands_for_the_same_token_and_amount() {
     let hash = |json| request(json).key("k").request_hash;
     assert_eq!(hash(json!({"token": "a"})), hash(json!({"token": "a", "amount": null})));
-    let different =
-        [json!({"token": "a"}), json!({"token": "b"}), json!({"token": "a", "amount": 0}), json!({"token": "a", "amount": 1})];
+    let different = [
+        json!({"token": "a"}),
+        json!({"token": "b"}),
+        json!({"token": "a", "amount": 0}),
+        json!({"token": "a", "amount": 1}),
+    ];
     let hashes: std::collections::HashSet<_> = different.into_iter().map(hash).collect();
     assert_eq!(hashes.len(), 4);
 }

@@ -50,7 +50,9 @@ impl Account {
         if self.closed || self.began(terms.revision) {
             return Err(Rejection::Stale);
         }
-        if !self.is_live() && let Some(token) = &terms.token {
+        if !self.is_live()
+            && let Some(token) = &terms.token
+        {
             return Ok(vec![self.start(&terms, token, fresh)]);
         }
         let Terms { revision, amount, currency, welcome: open, token } = terms;

@@ -247,7 +247,8 @@ impl World {
         }
         assert!(!held, "{self:#?}");
         let lines: Vec<_> = self.events.iter().flat_map(postings).collect();
-        let balance = |account| lines.iter().filter(|line| line.account == account).map(|line| line.amount).sum::<i64>();
+        let balance =
+            |account| lines.iter().filter(|line| line.account == account).map(|line| line.amount).sum::<i64>();
         assert_eq!((balance(LedgerAccount::Provider), balance(LedgerAccount::Sales)), (net, -net));
         assert_eq!(Account::fold(ORDER, &self.events), self.account);
     }

@@ -142,7 +142,10 @@ fn the_account_is_the_fold_of_its_events() {
     let account = given(&captured()).0;
     assert_eq!(account.version, 4);
     assert_eq!(account.payment.as_ref().map(|payment| payment.status), Some(Status::Captured));
-    assert_eq!(account.terms.as_ref().map(|terms| (terms.revision, terms.amount, terms.welcome)), Some((1, TOTAL, true)));
+    assert_eq!(
+        account.terms.as_ref().map(|terms| (terms.revision, terms.amount, terms.welcome)),
+        Some((1, TOTAL, true))
+    );
 }
 
 #[test]

@@ -72,12 +72,18 @@ impl ChargeStatus {
     }
 }
 
+impl Charge {
+    fn is_for(&self, call: &Call) -> bool {
+        (self.amount, self.currency, &self.token) == (call.amount, call.currency, &call.token)
+    }
+}
+
 /// What a request makes of the charge under its key, and the answer. A request that was done before changes nothing and is
 /// answered as it was then.
 pub(crate) fn settle(charge: Option<Charge>, call: &Call) -> (Option<Charge>, Result<Outcome, CallError>) {
     match charge {
         None => begin(call),
-        Some(charge) if charge.amount != call.amount || charge.currency != call.currency || charge.token != call.token => {
+        Some(charge) if !charge.is_for(call) => {
             (Some(charge), Err(CallError::Refused("the key belongs to another charge")))
         }
         Some(charge) => go_on(charge, call.step),

@@ -144,7 +144,8 @@ impl Session {
         let keys: [&(dyn ToSql + Sync); 1] = [&keys];
         let (begin, turn) = (self.client.batch_execute("BEGIN"), self.client.batch_execute(TAKE_TURNS));
         let ((), (), rows) = try_join3(begin, turn, self.client.query(&self.load, &keys)).await?;
-        rows.iter().map(|row| Ok(read_charge(row)?)).map(|charge| charge.map(|charge: Charge| (charge.key, charge))).collect()
+        let charges = rows.iter().map(|row| read_charge(row).map(|charge| (charge.key, charge)));
+        Ok(charges.collect::<Result<_, _>>()?)
     }
 
     /// Writes what changed and ends the transaction.

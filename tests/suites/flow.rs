@@ -1,0 +1,94 @@
+//! Orders on their way through the four services, over either transport, while replicas come, go, die and freeze, and
+//! while the database and the broker are away: what was acknowledged is there, every order is settled, the books balance.
+
+#[path = "flow/away.rs"]
+mod away;
+#[path = "flow/books.rs"]
+mod books;
+#[path = "flow/bulk.rs"]
+mod bulk;
+#[path = "flow/crowd.rs"]
+mod crowd;
+#[path = "flow/lanes.rs"]
+mod lanes;
+#[path = "flow/load.rs"]
+mod load;
+#[path = "flow/lost.rs"]
+mod lost;
+#[path = "flow/moved.rs"]
+mod moved;
+#[path = "flow/replicas.rs"]
+mod replicas;
+
+use std::time::Duration;
+
+use tests::system::Transport;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Tests that run at once, however many threads there are: each runs up to a dozen processes, and a machine that they
+/// overload shows nothing but its own limits.
+static SYSTEMS: Semaphore = Semaphore::const_new(2);
+
+/// How long the processes of a system may take to notice what happened to others: a session, several times over.
+const NOTICE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Leave to run a system; it ends with this value.
+async fn turn() -> anyhow::Result<SemaphorePermit<'static>> {
+    Ok(SYSTEMS.acquire().await?)
+}
+
+/// Each test over both transports.
+macro_rules! over_both_transports {
+    ($($name:ident: $test:path,)*) => {
+        mod over_the_log {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $name() -> anyhow::Result<()> {
+                    let _turn = turn().await?;
+                    $test(Transport::Log).await
+                }
+            )*
+        }
+
+        mod over_kafka {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $name() -> anyhow::Result<()> {
+                    let _turn = turn().await?;
+                    $test(Transport::Kafka).await
+                }
+            )*
+        }
+    };
+}
+
+over_both_transports! {
+    orders_settle_while_replicas_are_killed_and_frozen: replicas::killed_and_frozen,
+    replicas_share_the_lanes_the_last_units_and_a_key: crowd::shared,
+    twenty_thousand_orders_settle: bulk::twenty_thousand,
+    orders_survive_that_the_database_is_away: away::database,
+}
+
+mod on_kafka_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn orders_survive_that_the_broker_is_away() -> anyhow::Result<()> {
+        let _turn = turn().await?;
+        away::broker().await
+    }
+
+    #[tokio::test]
+    async fn records_that_kafka_lost_are_noticed_and_published_again() -> anyhow::Result<()> {
+        let _turn = turn().await?;
+        lost::published_again().await
+    }
+
+    #[tokio::test]
+    async fn a_system_moves_from_the_log_to_kafka_and_back() -> anyhow::Result<()> {
+        let _turn = turn().await?;
+        moved::there_and_back().await
+    }
+}

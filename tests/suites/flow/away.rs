@@ -1,0 +1,93 @@
+//! What everything rests on goes away and comes back: the database, and the broker.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use ordersystem::postgres::Options;
+use serde_json::json;
+use tests::http::{Answer, Call, Client};
+use tests::kafka::Kafka;
+use tests::postgres::Server;
+use tests::shop;
+use tests::system::{Replica, Setup, System, Transport};
+use tests::eventually;
+use tokio::time::timeout;
+
+use crate::NOTICE_DEADLINE;
+use crate::books::judge;
+use crate::load::Load;
+
+/// Orders that are acknowledged before anything happens.
+const BEFORE: usize = 30;
+
+/// How long a request may take that is refused: it waits for nothing, but the machine may be busy.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The database goes without a word. The system says that it is not ready and refuses at once what it cannot do; when
+/// the database is back it goes on by itself, and every order that was ever acknowledged is settled.
+pub async fn database(transport: Transport) -> anyhow::Result<()> {
+    let mut server = Server::start(Options::default()).await?;
+    let system = System::up(Setup::from(transport).database(server.create_database().await?)).await?;
+    let shop = system.shop();
+    let load = Load::patient("patient", |service| shop.to(service));
+    load.stock(&shop).await?;
+    let known = shop.placed(&shop::order(&[("nothing", 1)], None)).await?;
+    let happens = async {
+        load.acknowledged(BEFORE).await?;
+        server.kill().await?;
+        let client = is_not_ready(system.process(), "db").await?;
+        refused(client.post("/orders").json(&shop::order(&[("cup", 1)], None))).await?;
+        refused(client.post(&format!("/orders/{known}/cancel")).json(&json!({"reason": "too late"}))).await?;
+        refused(client.put("/inventory/cup").json(&json!({"onHand": 1}))).await?;
+        refused(client.post("/payments").json(&json!({"orderId": known, "token": "tok_ok"}))).await?;
+        for path in ["/orders", &format!("/orders/{known}"), "/inventory/cup", "/notifications"] {
+            refused(client.get(path)).await?;
+        }
+        server.start_again().await?;
+        system.process().wait_until_ready().await
+    };
+    let (orders, ()) = load.place_while(happens).await?;
+    judge(&system, &load, &orders).await
+}
+
+/// The broker goes without a word. Reads are answered still, and what cannot be passed on is refused at once; when the
+/// broker is back, what had been accepted is settled.
+pub async fn broker() -> anyhow::Result<()> {
+    let kafka = Kafka::start().await?;
+    let system = System::up(Setup::from(Transport::Kafka).kafka(kafka.bootstrap())).await?;
+    let shop = system.shop();
+    let load = Load::patient("patient", |service| shop.to(service));
+    load.stock(&shop).await?;
+    let known = shop.placed(&shop::order(&[("nothing", 1)], None)).await?;
+    let happens = async {
+        load.acknowledged(BEFORE).await?;
+        kafka.kill().await?;
+        let client = is_not_ready(system.process(), "kafka").await?;
+        refused(client.post("/orders").json(&shop::order(&[("cup", 1)], None))).await?;
+        refused(client.put("/inventory/cup").json(&json!({"onHand": 1}))).await?;
+        client.get(&format!("/orders/{known}")).await?.expect(200)?;
+        kafka.start_again().await?;
+        system.process().wait_until_ready().await
+    };
+    let (orders, ()) = load.place_while(happens).await?;
+    judge(&system, &load, &orders).await
+}
+
+/// Waits until a process says that it is not ready because of `component`; it is alive all the same.
+async fn is_not_ready(process: &Replica, component: &str) -> anyhow::Result<Client> {
+    let client = process.client()?;
+    eventually(NOTICE_DEADLINE, &format!("it is not ready without its {component}"), async || {
+        let health = client.get("/actuator/health/readiness").await?.expect(503)?.json()?;
+        ensure!(health["components"][component]["status"] == "DOWN", "{health}");
+        Ok(())
+    })
+    .await?;
+    client.get("/actuator/health/liveness").await?.expect(200)?;
+    Ok(client)
+}
+
+/// A request is refused at once, with a problem that says so.
+async fn refused(call: Call) -> anyhow::Result<()> {
+    let answer: Answer = timeout(REFUSAL_DEADLINE, call.into_future()).await??;
+    answer.problem(503, "unavailable").map(drop)
+}
