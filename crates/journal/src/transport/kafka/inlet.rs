@@ -34,6 +34,11 @@ use crate::{
 const POLL: Duration = Duration::from_millis(100);
 /// How long a poll waits while the writer is busy.
 const BUSY_POLL: Duration = Duration::from_millis(5);
+/// How long the writer may be busy before fetching is paused. Meanwhile the group is answered by librdkafka's own thread,
+/// and a rebalance waits this long at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often to look whether the writer has room.
+const ROOM_POLL: Duration = Duration::from_millis(1);
 /// How often Kafka is told how far we read. It is for people and tools only.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the writer may take to claim lanes before the attempt is repeated, and to let them go before they are gone
@@ -309,14 +314,22 @@ impl Poller {
         }
     }
 
-    fn hand_over(&mut self, delivery: Delivery, consumer: &BaseConsumer<Context>) {
-        match self.inlet.intake.deliveries.try_send(delivery) {
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(delivery)) => {
-                self.stalled = Some(delivery);
-                self.paused(consumer, true);
+    /// Gives a delivery to the writer, which mostly has room within milliseconds. Only when it stays busy is fetching
+    /// paused: that throws away what was fetched ahead.
+    fn hand_over(&mut self, mut delivery: Delivery, consumer: &BaseConsumer<Context>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            delivery = match self.inlet.intake.deliveries.try_send(delivery) {
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Full(delivery)) => delivery,
+            };
+            if Instant::now() >= deadline {
+                break;
             }
+            thread::sleep(ROOM_POLL);
         }
+        self.stalled = Some(delivery);
+        self.paused(consumer, true);
     }
 
     /// While the writer is busy nothing is fetched, but the group is still answered.
