@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use contract::env;
+use ordersystem::audit::{self, AuditSettings, Output};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::http::Client;
@@ -213,7 +214,26 @@ impl System {
         &self.database
     }
 
-    /// Waits until the system is at rest, and fails unless `ordersystem audit` says that its books balance.
+    /// Waits until no message and no request to the payment provider is on its way. Orders may still wait for whoever is
+    /// to pay them.
+    pub async fn at_rest(&self) -> anyhow::Result<()> {
+        let settings = AuditSettings {
+            database: Some(self.database.url().to_owned()),
+            database_ca_file: None,
+            data: None,
+            settled: false,
+            wait: None,
+            output: Output::Json,
+        };
+        eventually(AUDIT_DEADLINE, "nothing is in flight", async || {
+            let in_flight = audit::run(settings.clone()).await?.in_flight;
+            ensure!(in_flight.messages == 0 && in_flight.payments == 0, "{in_flight:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until the system is at rest and every order settled, and fails unless `ordersystem audit` says that its books balance.
     pub async fn audit(&self) -> anyhow::Result<()> {
         self.audit_with(&["--wait", AUDIT_WAIT_SECONDS]).await
     }

@@ -82,38 +82,18 @@ impl Record {
         let mut buffer = Uuid::encode_buffer();
         header(CONTENT_TYPE.0, CONTENT_TYPE.1.as_bytes());
         header(SPEC_VERSION, b"1.0");
-        header(
-            ID,
-            self.id.hyphenated().encode_lower(&mut buffer).as_bytes(),
-        );
+        header(ID, self.id.hyphenated().encode_lower(&mut buffer).as_bytes());
         header(TYPE, format!("{TYPE_PREFIX}{}", self.kind).as_bytes());
         header(SOURCE, source(topic).as_bytes());
-        let stream = self
-            .stream
-            .hyphenated()
-            .encode_lower(&mut buffer)
-            .as_bytes();
-        header(
-            SUBJECT,
-            self.subject
-                .as_ref()
-                .map_or(stream, |subject| subject.as_bytes()),
-        );
-        header(
-            TIME,
-            self.at
-                .to_rfc3339_opts(SecondsFormat::Micros, true)
-                .as_bytes(),
-        );
+        let stream = self.stream.hyphenated().encode_lower(&mut buffer).as_bytes();
+        header(SUBJECT, self.subject.as_ref().map_or(stream, |subject| subject.as_bytes()));
+        header(TIME, self.at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
         header(SEQUENCE, self.version.to_string().as_bytes());
         header(LANE, self.lane.to_string().as_bytes());
         header(LANE_SEQ, self.seq.to_string().as_bytes());
         header(CORRELATION, stream);
         if let Some(cause) = self.cause {
-            header(
-                CAUSATION,
-                cause.hyphenated().encode_lower(&mut buffer).as_bytes(),
-            );
+            header(CAUSATION, cause.hyphenated().encode_lower(&mut buffer).as_bytes());
         }
         if let Some(trace) = &self.trace {
             header(TRACE, trace.as_bytes());
@@ -129,13 +109,10 @@ impl Record {
             let bytes = header(name).ok_or(UnreadableEnvelope::Missing(name))?;
             std::str::from_utf8(bytes).map_err(|_| UnreadableEnvelope::Invalid(name))
         };
-        let kind = text(TYPE)?
-            .strip_prefix(TYPE_PREFIX)
-            .ok_or(UnreadableEnvelope::Invalid(TYPE))?;
+        let kind = text(TYPE)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
         let stream = parsed(CORRELATION, text(CORRELATION)?)?;
         let subject = text(SUBJECT)?;
-        let at = DateTime::parse_from_rfc3339(text(TIME)?)
-            .map_err(|_| UnreadableEnvelope::Invalid(TIME))?;
+        let at = DateTime::parse_from_rfc3339(text(TIME)?).map_err(|_| UnreadableEnvelope::Invalid(TIME))?;
         Ok(Self {
             lane: Lane(parsed(LANE, text(LANE)?)?),
             seq: parsed(LANE_SEQ, text(LANE_SEQ)?)?,
@@ -145,10 +122,7 @@ impl Record {
             kind: Cow::Owned(kind.to_owned()),
             at: at.with_timezone(&Utc),
             subject: (Uuid::try_parse(subject) != Ok(stream)).then(|| subject.into()),
-            cause: text(CAUSATION)
-                .ok()
-                .map(|cause| parsed(CAUSATION, cause))
-                .transpose()?,
+            cause: text(CAUSATION).ok().map(|cause| parsed(CAUSATION, cause)).transpose()?,
             trace: text(TRACE).ok().map(Into::into),
             data: Bytes::copy_from_slice(value.ok_or(UnreadableEnvelope::NoValue)?),
         })
@@ -202,10 +176,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         for record in [record(None), record(Some("SKU-1"))] {
             let headers = sent(&record);
-            let read = Record::read(
-                |name| headers.get(name).map(Vec::as_slice),
-                Some(&record.data),
-            );
+            let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(&record.data));
             assert_eq!(read, Ok(record));
         }
     }
@@ -213,16 +184,7 @@ mod tests {
     #[test]
     fn a_missing_or_spoilt_header_is_named() {
         let whole = sent(&record(None));
-        for name in [
-            TYPE,
-            SUBJECT,
-            TIME,
-            SEQUENCE,
-            LANE,
-            LANE_SEQ,
-            CORRELATION,
-            ID,
-        ] {
+        for name in [TYPE, SUBJECT, TIME, SEQUENCE, LANE, LANE_SEQ, CORRELATION, ID] {
             let mut headers = whole.clone();
             headers.remove(name);
             let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));

@@ -24,10 +24,7 @@ fn check(text: &str) -> Result<(), InvalidId> {
     if !(1..=MAX_ID_CHARACTERS).contains(&characters) {
         return Err(InvalidId::Length(characters));
     }
-    match text
-        .chars()
-        .find(|c| c.is_control() || c.is_whitespace() || is_formatting(*c))
-    {
+    match text.chars().find(|c| c.is_control() || c.is_whitespace() || is_formatting(*c)) {
         Some(c) => Err(InvalidId::Invisible(u32::from(c))),
         None => Ok(()),
     }
@@ -122,15 +119,7 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot() {
-        for text in [
-            "",
-            "a b",
-            "a\n",
-            "\u{0}",
-            "a\u{200b}",
-            "\u{202e}x",
-            &"x".repeat(129),
-        ] {
+        for text in ["", "a b", "a\n", "\u{0}", "a\u{200b}", "\u{202e}x", &"x".repeat(129)] {
             assert!(text.parse::<ProductId>().is_err(), "{text:?}");
         }
     }

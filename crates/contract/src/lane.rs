@@ -46,11 +46,7 @@ pub struct LanesOutOfRange(pub u16);
 impl Lanes {
     /// `count` lanes, `1..=256`.
     pub fn new(count: u16) -> Result<Self, LanesOutOfRange> {
-        if (1..=MAX_LANES).contains(&count) {
-            Ok(Self(count))
-        } else {
-            Err(LanesOutOfRange(count))
-        }
+        if (1..=MAX_LANES).contains(&count) { Ok(Self(count)) } else { Err(LanesOutOfRange(count)) }
     }
 
     /// The number of lanes.
@@ -89,15 +85,11 @@ fn murmur2(bytes: &[u8]) -> u32 {
     const MULTIPLIER: u32 = 0x5bd1_e995;
     const ROTATION: u32 = 24;
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the hash is defined on the length modulo 2^32"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the hash is defined on the length modulo 2^32")]
     let mut hash = SEED ^ bytes.len() as u32;
     let mut words = bytes.chunks_exact(4);
     for word in &mut words {
-        let mut k =
-            u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(MULTIPLIER);
+        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(MULTIPLIER);
         k ^= k >> ROTATION;
         hash = hash.wrapping_mul(MULTIPLIER) ^ k.wrapping_mul(MULTIPLIER);
     }
@@ -125,10 +117,7 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
             ("", 275_646_681),
         ];

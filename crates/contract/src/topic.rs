@@ -17,12 +17,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic that carries a journal.
-    pub const ALL: [Self; 4] = [
-        Self::Orders,
-        Self::Inventory,
-        Self::Payments,
-        Self::Notifications,
-    ];
+    pub const ALL: [Self; 4] = [Self::Orders, Self::Inventory, Self::Payments, Self::Notifications];
 
     /// The topic's name without the system's prefix; also the schema of the journal that feeds it.
     pub fn as_str(self) -> &'static str {

@@ -24,6 +24,10 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3);
 /// How long one statement may run on a writer's connection, lock waits included.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What holds for every connection. Statements are short; compiling them costs more than running them. That something is
+/// there already is no news to anybody.
+const OPTIONS: &str = "-c jit=off -c client_min_messages=warning";
+
 /// A connection that still has to be driven.
 pub(crate) type Driven = Connection<Socket, TlsStream<Socket>>;
 
@@ -68,7 +72,7 @@ impl Database {
         let (idle, statement) = (milliseconds(IDLE_IN_TRANSACTION), milliseconds(STATEMENT_TIMEOUT));
         let (client, driven) = self
             .connect(&format!(
-                "-c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off \
+                "-c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
                  -c idle_in_transaction_session_timeout={idle} -c statement_timeout={statement}"
             ))
             .await?;
@@ -78,14 +82,14 @@ impl Database {
 
     /// A connection of a service's own, in `schema`.
     pub async fn connect_to(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
-        let (client, driven) = self.connect(&format!("-c search_path={schema} -c jit=off")).await?;
+        let (client, driven) = self.connect(&format!("-c search_path={schema}")).await?;
         tokio::spawn(drive(driven));
         Ok(client)
     }
 
     /// A connection whose messages the caller reads.
     pub(crate) async fn connect_driven(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
-        self.connect("-c jit=off").await
+        self.connect("").await
     }
 
     async fn connect(&self, options: &str) -> Result<(Client, Driven), tokio_postgres::Error> {
@@ -94,17 +98,14 @@ impl Database {
 
     fn with_options(&self, options: &str) -> Config {
         let mut config = self.config.clone();
-        let options = match self.config.get_options() {
-            Some(given) => format!("{given} {options}"),
-            None => options.to_owned(),
-        };
-        config.options(options);
+        let given = self.config.get_options().unwrap_or_default();
+        config.options(format!("{given} {OPTIONS} {options}"));
         config
     }
 
     /// A pool for reads in `schema`.
     pub fn pool(&self, schema: &str) -> Result<Pool, DatabaseSettingsError> {
-        let config = self.with_options(&format!("-c search_path={schema} -c jit=off"));
+        let config = self.with_options(&format!("-c search_path={schema}"));
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         Pool::builder(Manager::from_config(config, self.tls.clone(), recycling))
             .max_size(READ_CONNECTIONS)

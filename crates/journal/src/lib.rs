@@ -9,14 +9,17 @@
 //! * [`Journal`] is what it gets: [`Journal::submit`] for its own callers, while consumed records lead to the same batch.
 
 mod batch;
+mod cells;
 mod columns;
 mod database;
 mod hints;
+pub mod idempotency;
 mod inbox;
 mod metrics;
 mod model;
 mod opening;
 mod outlet;
+mod reads;
 mod record;
 mod schema;
 mod session;
@@ -31,10 +34,12 @@ pub use deadpool_postgres::Pool;
 use process::{Component, Problem};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use cells::Cells;
 pub use database::{Database, DatabaseSettingsError};
 pub use model::{Decision, Model, Query, Unreadable, UnreadableRow};
 pub use opening::{OpenError, Opening};
-pub use record::{from_row as record_from_row, stream};
+pub use reads::{ReadError, StoredEvent, events};
+pub use record::from_row as record_from_row;
 pub use schema::EVENT_COLUMNS;
 pub use settings::{DatabaseSettings, JournalSettings, KafkaSettings, SaslMechanism};
 pub use transport::{LogHub, Transport, kafka::TopicsError};

@@ -29,6 +29,12 @@ impl Query {
         self.parameters.push(Box::new(parameter));
         self
     }
+
+    /// Adds the next parameter: a column of `rows`, for `unnest`.
+    #[must_use]
+    pub fn bind_each<R, T: ToSql + Sync + Send + 'static>(self, rows: &[R], column: impl Fn(&R) -> T) -> Self {
+        self.bind(rows.iter().map(column).collect::<Vec<T>>())
+    }
 }
 
 /// Why a consumed record goes to the dead letters.
@@ -101,9 +107,14 @@ impl<'b> Decision<'b> {
         Self { now, lane, cause: None, trace: None, appended }
     }
 
-    /// When it is decided.
+    /// When it is decided, as exactly as PostgreSQL keeps it: to the microsecond.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
+    }
+
+    /// The W3C trace context of what is decided, if it is part of one.
+    pub fn trace(&self) -> Option<&'b str> {
+        self.trace
     }
 
     /// Appends `event` as number `version` of `stream`.

@@ -13,6 +13,7 @@ use crate::{
     Transport,
     database::{Migration, migrate},
     hints::{self, Notifier},
+    idempotency,
     metrics::JournalMetrics,
     outlet::Outlet,
     schema,
@@ -126,6 +127,11 @@ impl<M: Model> Journal<M> {
         });
         let doors = Doors { commands: commands_in, deliveries: deliveries_in, controls: controls_in };
         process.spawn("writer", writer.run(doors));
+        // Nobody asks a view for anything.
+        if opening.publishes.is_some() {
+            let purge = idempotency::purge(reads.clone(), opening.schema, process.stop().clone());
+            process.spawn("idempotency keys", purge);
+        }
         Ok(Self { commands, lanes: settings.lanes, owned, reads, schema: opening.schema, needs: needs.into(), metrics })
     }
 }

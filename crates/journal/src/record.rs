@@ -26,12 +26,6 @@ pub fn from_row(row: &Row) -> Result<Record, tokio_postgres::Error> {
     })
 }
 
-/// The events of one stream up to `version`, oldest first, from the schema that `client` is bound to.
-pub async fn stream(client: &Client, stream: uuid::Uuid, version: i32) -> Result<Vec<Record>, tokio_postgres::Error> {
-    let sql = format!("SELECT {EVENT_COLUMNS} FROM event e WHERE stream_id = $1 AND version <= $2 ORDER BY version");
-    client.query(&sql, &[&stream, &version]).await?.iter().map(from_row).collect()
-}
-
 /// Up to `limit` events of each lane in `after`, from the sequence behind it on, in lane order.
 pub(crate) async fn after(
     client: &Client,

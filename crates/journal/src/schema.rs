@@ -1,7 +1,7 @@
 //! The tables of a journal, the same in every service's schema, and the statements that touch them.
 
 /// The journal's own migration steps.
-pub(crate) const STEPS: &[&str] = &[r"
+pub(crate) const STEPS: &[&str] = &[r#"
 CREATE TABLE system (lanes int2 NOT NULL, name text NOT NULL);
 CREATE TABLE lane_head (
     lane int2 PRIMARY KEY,
@@ -51,7 +51,17 @@ CREATE TABLE member (
     backend_pid int4 NOT NULL,
     backend_start timestamptz NOT NULL
 );
-"];
+CREATE TABLE idempotency (
+    scope text COLLATE "C",
+    key text COLLATE "C",
+    request_hash bytea NOT NULL,
+    stream_id uuid NOT NULL,
+    version int4 NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (scope, key)
+);
+CREATE INDEX idempotency_age ON idempotency USING brin (created_at);
+"#];
 
 /// Locks lanes for a batch, always in lane order, so that no two batches can wait for each other.
 pub(crate) const LOCK_LANES: &str =

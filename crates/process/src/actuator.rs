@@ -103,16 +103,9 @@ async fn metric(
 #[utoipa::path(get, path = "/actuator/prometheus", tag = "actuator", responses(
     (status = 200, body = String, content_type = "text/plain"),
 ))]
-async fn prometheus(
-    State(process): State<Process>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn prometheus(State(process): State<Process>, headers: HeaderMap) -> Result<Response, Problem> {
     let open_metrics = accepts_exactly(&headers, "application/openmetrics-text");
-    let format = if open_metrics {
-        Format::OpenMetrics
-    } else {
-        Format::Prometheus
-    };
+    let format = if open_metrics { Format::OpenMetrics } else { Format::Prometheus };
     let text = render(&exposition(&process)?, format);
     Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
 }
@@ -120,10 +113,7 @@ async fn prometheus(
 /// What runs here
 #[utoipa::path(get, path = "/actuator/info", tag = "actuator", responses((status = 200, body = Info)))]
 async fn info(State(process): State<Process>) -> Json<Info> {
-    Json(Info {
-        name: process.name(),
-        version: VERSION,
-    })
+    Json(Info { name: process.name(), version: VERSION })
 }
 
 fn answer(report: HealthReport) -> Response {
@@ -137,8 +127,7 @@ fn answer(report: HealthReport) -> Response {
 fn tags(query: &[(String, String)]) -> Result<Vec<(&str, &str)>, Problem> {
     let tags = query.iter().filter(|(parameter, _)| parameter == "tag");
     let bad = || Problem::malformed().detail("bad query: tag: must be `name:value`");
-    tags.map(|(_, tag)| tag.split_once(':').ok_or_else(bad))
-        .collect()
+    tags.map(|(_, tag)| tag.split_once(':').ok_or_else(bad)).collect()
 }
 
 fn exposition(process: &Process) -> Result<String, Problem> {

@@ -25,18 +25,9 @@ pub fn app(services: Vec<Service>, process: &Process) -> Router {
     let (actuator, actuator_openapi) = actuator::router(process.clone()).split_for_parts();
     let mut documents = Vec::new();
     let mut routes = Router::new();
-    for Service {
-        name,
-        router,
-        openapi,
-    } in services
-    {
+    for Service { name, router, openapi } in services {
         let edge = Edge::of_api(&process.metrics().for_service(name));
-        routes = routes.merge(
-            router
-                .method_not_allowed_fallback(method_not_allowed)
-                .layer(edge),
-        );
+        routes = routes.merge(router.method_not_allowed_fallback(method_not_allowed).layer(edge));
         documents.push(openapi);
     }
     documents.push(actuator_openapi);
@@ -45,11 +36,7 @@ pub fn app(services: Vec<Service>, process: &Process) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(operations.clone());
     let routes = routes.merge(own);
-    Router::new()
-        .fallback(not_found)
-        .layer(operations)
-        .nest("/v1", routes.clone())
-        .merge(routes)
+    Router::new().fallback(not_found).layer(operations).nest("/v1", routes.clone()).merge(routes)
 }
 
 async fn not_found() -> Problem {

@@ -25,7 +25,5 @@ pub(crate) async fn panics<F: Future>(future: F) -> Result<F::Output, String> {
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let literal = payload.downcast_ref::<&str>().map(ToString::to_string);
     let formatted = || payload.downcast_ref::<String>().cloned();
-    literal
-        .or_else(formatted)
-        .unwrap_or_else(|| "a panic without a message".to_owned())
+    literal.or_else(formatted).unwrap_or_else(|| "a panic without a message".to_owned())
 }

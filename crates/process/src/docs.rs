@@ -1,11 +1,12 @@
 //! The document of everything served here (`OpenAPI` 3.1), and a page to try it on.
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Redirect;
 use axum::routing::get;
 use bytes::Bytes;
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Paths, Server};
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::VERSION;
@@ -21,7 +22,23 @@ pub(crate) fn document(parts: impl IntoIterator<Item = OpenApi>) -> OpenApi {
         .servers(Some([Server::new("/"), Server::new("/v1")]))
         .paths(Paths::new())
         .build();
-    parts.into_iter().fold(whole, OpenApi::merge_from)
+    described(parts.into_iter().fold(whole, OpenApi::merge_from))
+}
+
+/// The document with a description of every answer, which `OpenAPI` 3.1 demands and utoipa leaves out when there is
+/// none: then it is what the status stands for.
+fn described(mut document: OpenApi) -> OpenApi {
+    let items = document.paths.paths.values_mut();
+    let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]).flatten();
+    for (status, answer) in operations.flat_map(|operation| &mut operation.responses.responses) {
+        if let RefOr::T(answer) = answer
+            && answer.description.is_empty()
+        {
+            let status = status.parse::<StatusCode>().ok();
+            answer.description = status.and_then(|status| status.canonical_reason()).unwrap_or("An answer").to_owned();
+        }
+    }
+    document
 }
 
 /// The document, the page, and the way there from `/`.
@@ -30,9 +47,6 @@ pub(crate) fn router(document: &OpenApi) -> Router {
     let json = Bytes::from(document.to_json().unwrap_or_default());
     Router::new()
         .route("/", get(async || Redirect::to(PAGE)))
-        .route(
-            DOCUMENT,
-            get(async move || ([(CONTENT_TYPE, "application/json")], json)),
-        )
+        .route(DOCUMENT, get(async move || ([(CONTENT_TYPE, "application/json")], json)))
         .merge(SwaggerUi::new(PAGE).config(Config::from(DOCUMENT)))
 }

@@ -50,18 +50,12 @@ struct Asked {
 impl Edge {
     /// Around an API: answers are JSON, and a client that takes none is refused.
     pub(crate) fn of_api(metrics: &Metrics) -> Self {
-        Self {
-            times: RequestTimes::of(metrics),
-            only_json: true,
-        }
+        Self { times: RequestTimes::of(metrics), only_json: true }
     }
 
     /// Around what a process says of itself, in whatever type it has.
     pub(crate) fn of_operations(metrics: &Metrics) -> Self {
-        Self {
-            times: RequestTimes::of(metrics),
-            only_json: false,
-        }
+        Self { times: RequestTimes::of(metrics), only_json: false }
     }
 }
 
@@ -69,10 +63,7 @@ impl<S> Layer<S> for Edge {
     type Service = Edged<S>;
 
     fn layer(&self, inner: S) -> Edged<S> {
-        Edged {
-            inner,
-            edge: self.clone(),
-        }
+        Edged { inner, edge: self.clone() }
     }
 }
 
@@ -123,10 +114,7 @@ impl Asked {
 }
 
 /// The answer, or a problem if there is none in time or the handler panics.
-async fn within(
-    limit: Duration,
-    answer: impl Future<Output = Result<Response, Infallible>>,
-) -> Response {
+async fn within(limit: Duration, answer: impl Future<Output = Result<Response, Infallible>>) -> Response {
     match timeout(limit, catch::panics(answer)).await {
         Ok(Ok(Ok(response))) => response,
         Ok(Ok(Err(never))) => match never {},
@@ -143,9 +131,7 @@ async fn within(
 
 fn stamp(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 #[cfg(test)]
@@ -166,12 +152,7 @@ mod tests {
     fn a_preferred_wait_comes_on_top_of_the_limit() {
         let mut request = Request::default();
         assert_eq!(Asked::of(&request).limit, REQUEST_TIMEOUT);
-        request
-            .headers_mut()
-            .insert("prefer", HeaderValue::from_static("wait=10"));
-        assert_eq!(
-            Asked::of(&request).limit,
-            REQUEST_TIMEOUT + Duration::from_secs(10)
-        );
+        request.headers_mut().insert("prefer", HeaderValue::from_static("wait=10"));
+        assert_eq!(Asked::of(&request).limit, REQUEST_TIMEOUT + Duration::from_secs(10));
     }
 }

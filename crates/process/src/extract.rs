@@ -63,9 +63,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::try_from_uri(&parts.uri);
-        query
-            .map(|query| Self(query.0))
-            .map_err(|error| bad_query(&error))
+        query.map(|query| Self(query.0)).map_err(|error| bad_query(&error))
     }
 }
 
@@ -74,21 +72,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = axum::extract::Path::from_request_parts(parts, state).await;
-        path.map(|path| Self(path.0))
-            .map_err(|error| bad_path(&error))
+        path.map(|path| Self(path.0)).map_err(|error| bad_path(&error))
     }
 }
 
 /// Whether the `Content-Type` is `application/json` or a type built on it (`application/….+json`).
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = value
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = value.unwrap_or_default().split(';').next().unwrap_or_default();
     let media_type = media_type.trim().to_ascii_lowercase();
     let subtype = media_type.strip_prefix("application/");
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
@@ -121,9 +112,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::malformed().detail("the body is empty"));
     }
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Problem::malformed().detail(format!("not UTF-8 after {} bytes", error.valid_up_to()))
-    })?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::malformed().detail(format!("not UTF-8 after {} bytes", error.valid_up_to())))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| bad_json(&error))?;
     json.end().map_err(|error| bad_syntax(&error))?;
@@ -142,10 +132,7 @@ fn bad_json(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
 }
 
 fn bad_syntax(error: &serde_json::Error) -> Problem {
-    Problem::malformed()
-        .detail(format!("not JSON: {error}"))
-        .with("line", error.line())
-        .with("column", error.column())
+    Problem::malformed().detail(format!("not JSON: {error}")).with("line", error.line()).with("column", error.column())
 }
 
 /// The path as a JSON Pointer (RFC 6901). An enum's variant is no step in the document, as contents are tagged here.
@@ -160,9 +147,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 
 fn bad_query(error: &QueryRejection) -> Problem {
     // The cause names the parameter; the rejection's own text adds only axum's words to it.
-    let cause = error
-        .source()
-        .map_or_else(|| error.body_text(), ToString::to_string);
+    let cause = error.source().map_or_else(|| error.body_text(), ToString::to_string);
     Problem::malformed().detail(format!("bad query: {cause}"))
 }
 
@@ -182,9 +167,7 @@ fn explain(error: &ErrorKind) -> String {
         ErrorKind::DeserializeError { key, message, .. } => {
             format!("bad `{key}` in the path: {message}")
         }
-        ErrorKind::ParseErrorAtKey {
-            key, expected_type, ..
-        } => {
+        ErrorKind::ParseErrorAtKey { key, expected_type, .. } => {
             format!("bad `{key}` in the path: not a {expected_type}")
         }
         other => format!("bad path: {other}"),

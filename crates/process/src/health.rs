@@ -83,11 +83,7 @@ pub struct ComponentReport {
 
 impl Health {
     pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
-            stop,
-            components: Mutex::default(),
-            dead_task: OnceLock::new(),
-        }))
+        Self(Arc::new(Shared { stop, components: Mutex::default(), dead_task: OnceLock::new() }))
     }
 
     /// A component that the process needs in order to be ready. It is down (`starting`) until it says otherwise.
@@ -115,15 +111,9 @@ impl Health {
 
     /// Everything there is to say.
     pub fn report(&self) -> HealthReport {
-        let own = [
-            ("livenessState".into(), self.liveness_state()),
-            ("readinessState".into(), self.readiness_state()),
-        ];
+        let own = [("livenessState".into(), self.liveness_state()), ("readinessState".into(), self.readiness_state())];
         let report = HealthReport::of(self.reports(|_| true).into_iter().chain(own));
-        HealthReport {
-            groups: &["liveness", "readiness"],
-            ..report
-        }
+        HealthReport { groups: &["liveness", "readiness"], ..report }
     }
 
     pub(crate) fn task_died(&self, task: &'static str) {
@@ -132,15 +122,8 @@ impl Health {
     }
 
     fn add(&self, name: Cow<'static, str>, counts_for_readiness: bool) -> Component {
-        let state = State {
-            down_because: Some(STARTING),
-            details: Map::new(),
-        };
-        let part = Part {
-            name,
-            counts_for_readiness,
-            state: Mutex::new(state),
-        };
+        let state = State { down_because: Some(STARTING), details: Map::new() };
+        let part = Part { name, counts_for_readiness, state: Mutex::new(state) };
         let component = Component(Arc::new(part));
         lock(&self.0.components).push(component.clone());
         component
@@ -160,25 +143,15 @@ impl Health {
             None => ComponentReport::up(),
             Some(task) => ComponentReport {
                 status: Status::Down,
-                details: Map::from_iter([
-                    ("reason".to_owned(), json!("task died")),
-                    ("task".to_owned(), json!(task)),
-                ]),
+                details: Map::from_iter([("reason".to_owned(), json!("task died")), ("task".to_owned(), json!(task))]),
             },
         }
     }
 
     fn readiness_state(&self) -> ComponentReport {
         let stopping = self.0.stop.is_cancelled();
-        let status = if stopping {
-            Status::OutOfService
-        } else {
-            Status::Up
-        };
-        ComponentReport {
-            status,
-            ..ComponentReport::up()
-        }
+        let status = if stopping { Status::OutOfService } else { Status::Up };
+        ComponentReport { status, ..ComponentReport::up() }
     }
 }
 
@@ -195,9 +168,7 @@ impl Component {
 
     /// Shows a detail beside the status, up or down, until it is set again.
     pub fn detail(&self, name: &'static str, value: impl Into<Value>) {
-        lock(&self.0.state)
-            .details
-            .insert(name.to_owned(), value.into());
+        lock(&self.0.state).details.insert(name.to_owned(), value.into());
     }
 
     /// Whether it works.
@@ -207,10 +178,7 @@ impl Component {
 
     fn report(&self) -> ComponentReport {
         let state = lock(&self.0.state);
-        let mut report = ComponentReport {
-            details: state.details.clone(),
-            ..ComponentReport::up()
-        };
+        let mut report = ComponentReport { details: state.details.clone(), ..ComponentReport::up() };
         if let Some(reason) = state.down_because {
             report.status = Status::Down;
             report.details.insert("reason".to_owned(), json!(reason));
@@ -224,26 +192,16 @@ impl HealthReport {
     fn of(reports: impl IntoIterator<Item = (String, ComponentReport)>) -> Self {
         let mut components = BTreeMap::<String, ComponentReport>::new();
         for (name, report) in reports {
-            components
-                .entry(name)
-                .or_insert_with(ComponentReport::up)
-                .worsen(report);
+            components.entry(name).or_insert_with(ComponentReport::up).worsen(report);
         }
         let status = components.values().map(|report| report.status).max();
-        Self {
-            status: status.unwrap_or(Status::Up),
-            groups: &[],
-            components,
-        }
+        Self { status: status.unwrap_or(Status::Up), groups: &[], components }
     }
 }
 
 impl ComponentReport {
     fn up() -> Self {
-        Self {
-            status: Status::Up,
-            details: Map::new(),
-        }
+        Self { status: Status::Up, details: Map::new() }
     }
 
     fn worsen(&mut self, other: Self) {

@@ -159,10 +159,7 @@ impl Process {
         if timeout(deadline, self.0.tasks.wait()).await.is_err() {
             let tasks = lock(&self.0.running).keys().copied().collect();
             let after_seconds = deadline.as_secs();
-            self.end(Failure::Unfinished {
-                tasks,
-                after_seconds,
-            });
+            self.end(Failure::Unfinished { tasks, after_seconds });
         }
         lock(&self.0.failure).take().map_or(Ok(()), Err)
     }
@@ -186,10 +183,7 @@ impl Process {
     fn end(&self, failure: Failure) {
         let mut first = lock(&self.0.failure);
         match first.as_ref() {
-            Some(_) => error!(
-                error = &failure as &dyn std::error::Error,
-                "failed while stopping"
-            ),
+            Some(_) => error!(error = &failure as &dyn std::error::Error, "failed while stopping"),
             None => *first = Some(failure),
         }
         drop(first);

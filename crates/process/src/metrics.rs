@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::family::MetricConstructor;
-pub use prometheus_client::metrics::{
-    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
-};
+pub use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use self::exposition::{AvailableTag, Measurement, MetricReport, Statistic};
@@ -28,9 +26,7 @@ const PREFIX: &str = "ordersystem_";
 const SERVICE: &str = "service";
 
 /// Upper bounds of time buckets, in seconds: from a cached read to the longest wait that is still worth telling apart.
-pub const SECONDS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+pub const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// A set of labels: a struct that derives `EncodeLabelSet`, `Clone`, `Debug`, `Eq` and `Hash`.
 pub trait Labels: EncodeLabelSet + Clone + Debug + Eq + Hash + Send + Sync + 'static {}
@@ -64,19 +60,13 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(system::System::starting_now()));
-        Self {
-            registry: Arc::new(Mutex::new(registry)),
-            service: None,
-        }
+        Self { registry: Arc::new(Mutex::new(registry)), service: None }
     }
 
     /// The same metrics, where whatever is registered carries the label `service`.
     #[must_use]
     pub fn for_service(&self, service: &'static str) -> Self {
-        Self {
-            registry: Arc::clone(&self.registry),
-            service: Some(service),
-        }
+        Self { registry: Arc::clone(&self.registry), service: Some(service) }
     }
 
     /// A number that only grows.
@@ -105,12 +95,7 @@ impl Metrics {
     }
 
     /// Histograms, one per set of labels.
-    pub fn histograms<L: Labels>(
-        &self,
-        name: &str,
-        help: &str,
-        bounds: &'static [f64],
-    ) -> Histograms<L> {
+    pub fn histograms<L: Labels>(&self, name: &str, help: &str, bounds: &'static [f64]) -> Histograms<L> {
         self.register(name, help, Family::new_with_constructor(Buckets(bounds)))
     }
 
@@ -142,7 +127,5 @@ impl Metrics {
 /// The encoder appends the unit to the name by itself.
 fn unit_of(name: &str) -> (&str, Option<Unit>) {
     let with = |suffix, unit| name.strip_suffix(suffix).map(|stem| (stem, Some(unit)));
-    with("_seconds", Unit::Seconds)
-        .or_else(|| with("_bytes", Unit::Bytes))
-        .unwrap_or((name, None))
+    with("_seconds", Unit::Seconds).or_else(|| with("_bytes", Unit::Bytes)).unwrap_or((name, None))
 }

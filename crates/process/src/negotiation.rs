@@ -4,27 +4,22 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, header::ACCEPT};
 
+use crate::headers::elements;
+
 /// The longest `Prefer: wait` that is honoured; a client that wants more asks again.
 pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Media ranges that admit an API's answers.
-const JSON_RANGES: [&str; 4] = [
-    "*/*",
-    "application/json",
-    "application/*",
-    "application/problem+json",
-];
+const JSON_RANGES: [&str; 4] = ["*/*", "application/json", "application/*", "application/problem+json"];
 
 /// How long the client is willing to wait for an outcome (`Prefer: wait=10`, RFC 7240), up to [`MAX_WAIT`].
 pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let seconds = elements(headers, &PREFER).find_map(|preference| {
         let (name, value) = preference.split_once('=')?;
         let value = value.split(';').next()?.trim().trim_matches('"');
-        name.trim()
-            .eq_ignore_ascii_case("wait")
-            .then(|| value.parse().ok())?
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse().ok())?
     })?;
     Some(Duration::from_secs(seconds).min(MAX_WAIT))
 }
@@ -46,24 +41,10 @@ fn admits_json(range: &str) -> bool {
     let mut parts = range.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let refused = |parameter: &str| {
-        let quality = parameter
-            .strip_prefix("q=")
-            .or_else(|| parameter.strip_prefix("Q="));
+        let quality = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
         quality.is_some_and(|quality| quality.parse() == Ok(0.0_f32))
     };
-    JSON_RANGES
-        .iter()
-        .any(|json| name.eq_ignore_ascii_case(json))
-        && !parts.any(refused)
-}
-
-/// The elements of a header whose value is a list, over all its lines.
-fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+    JSON_RANGES.iter().any(|json| name.eq_ignore_ascii_case(json)) && !parts.any(refused)
 }
 
 #[cfg(test)]
@@ -94,13 +75,7 @@ mod tests {
 
     #[test]
     fn json_is_not_accepted_by_other_types_or_at_quality_zero() {
-        for value in [
-            "text/html",
-            "application/xml",
-            "application/json;q=0",
-            "*/*; q=0.0",
-            "",
-        ] {
+        for value in ["text/html", "application/xml", "application/json;q=0", "*/*; q=0.0", ""] {
             assert!(!accepts_json(&headers(ACCEPT, value)), "{value}");
         }
     }

@@ -71,10 +71,7 @@ struct Document<'a> {
 impl Violation {
     /// A rule broken at `pointer`.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }
+        Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
@@ -132,47 +129,27 @@ impl Problem {
 
     /// 400: the request cannot be read.
     pub fn malformed() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "malformed-request",
-            "The request cannot be read",
-        )
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read")
     }
 
     /// 404: there is no such thing.
     pub fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "There is no such resource",
-        )
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such resource")
     }
 
     /// 405: the resource does not know the method. The router adds `Allow`.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "The resource does not know this method",
-        )
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not know this method")
     }
 
     /// 406: the client takes no JSON.
     pub fn not_acceptable() -> Self {
-        Self::new(
-            StatusCode::NOT_ACCEPTABLE,
-            "not-acceptable",
-            "The answer is only to be had as application/json",
-        )
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "The answer is only to be had as application/json")
     }
 
     /// 413: the body is larger than [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES).
     pub fn too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "The request's body is too large",
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request's body is too large")
     }
 
     /// 415: the body is not JSON by its `Content-Type`.
@@ -194,15 +171,19 @@ impl Problem {
         };
         let errors: Vec<Value> = errors.into_iter().map(member).collect();
         let title = "The request breaks a rule";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", title)
-            .with("errors", errors)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", title).with("errors", errors)
+    }
+
+    /// 422: the idempotency key stands for another request.
+    pub fn idempotency_key_reused() -> Self {
+        let title = "The idempotency key was used for another request";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", title)
     }
 
     /// 503: too much is waiting already. Refused at once, nothing was done.
     pub fn overloaded() -> Self {
         let title = "Too many requests are waiting";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title)
-            .retry_after(OVERLOADED_RETRY_SECONDS)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title).retry_after(OVERLOADED_RETRY_SECONDS)
     }
 
     /// 503: something this depends on does not answer.

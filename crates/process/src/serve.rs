@@ -39,12 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, clap::Args)]
 pub struct ListenSettings {
     /// Address and port to serve HTTP on; port 0 picks a free one
-    #[arg(
-        long,
-        env = "ORDERSYSTEM_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "0.0.0.0:8080"
-    )]
+    #[arg(long, env = "ORDERSYSTEM_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 }
 
@@ -52,9 +47,7 @@ impl ListenSettings {
     /// Binds the address.
     pub async fn bind(&self) -> Result<TcpListener, ServeError> {
         let address = self.listen;
-        TcpListener::bind(address)
-            .await
-            .map_err(|source| ServeError::Bind { address, source })
+        TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
     }
 }
 
@@ -75,11 +68,7 @@ pub enum ServeError {
 }
 
 /// Serves the services until the process stops, then lets requests under way finish within a deadline.
-pub async fn serve(
-    listener: TcpListener,
-    services: Vec<Service>,
-    process: Process,
-) -> Result<(), ServeError> {
+pub async fn serve(listener: TcpListener, services: Vec<Service>, process: Process) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let app = app(services, &process);
     info!(%address, "serving HTTP");
@@ -89,12 +78,7 @@ pub async fn serve(
 }
 
 /// Accepts connections until the stop; then the listener is closed, so that new ones go elsewhere.
-async fn accept(
-    listener: TcpListener,
-    app: &Router,
-    stop: &CancellationToken,
-    max_connections: usize,
-) -> JoinSet<()> {
+async fn accept(listener: TcpListener, app: &Router, stop: &CancellationToken, max_connections: usize) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stop.cancelled());
     loop {
@@ -123,9 +107,7 @@ async fn converse(stream: TcpStream, app: Router, stop: CancellationToken) {
         return;
     }
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let service = TowerToHyperService::new(app);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -149,18 +131,13 @@ fn refuse(stream: TcpStream) {
         body.len()
     );
     // The socket's buffer is empty, so this does not block; if the client is gone, nobody misses it.
-    let _ = stream
-        .into_std()
-        .and_then(|mut stream| stream.write_all(&[head.as_bytes(), &body].concat()));
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(&[head.as_bytes(), &body].concat()));
 }
 
 async fn drain(mut connections: JoinSet<()>) {
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(DRAIN_DEADLINE, ended).await.is_err() {
-        warn!(
-            connections = connections.len(),
-            "cutting off requests that take too long to finish"
-        );
+        warn!(connections = connections.len(), "cutting off requests that take too long to finish");
         connections.shutdown().await;
     }
 }

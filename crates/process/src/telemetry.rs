@@ -38,13 +38,8 @@ pub enum TelemetryError {
 /// Starts the log of this process: to stderr, at the levels `RUST_LOG` names, else `info`. A panic is logged too, so
 /// that a JSON log stays JSON.
 pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env()?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
     match format {
         LogFormat::Text => log.finish().try_init()?,
         LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,

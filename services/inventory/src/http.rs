@@ -1,31 +1,27 @@
 //! Stock over HTTP.
 
 mod body;
-mod headers;
-mod page;
+mod pages;
 #[cfg(test)]
 mod tests;
 
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{ETAG, LINK, LOCATION};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use contract::ProductId;
-use journal::{Journal, Refused};
-use process::{Json, Path, Problem, Query, Violation};
+use journal::{Journal, ReadError, Refused};
+use process::headers::{REPLAYED, etag, idempotency_key, is_known, trace};
+use process::{Json, Path, Problem, Query, Violation, page};
 use tracing::error;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::stock::{Balance, Rejection};
-use crate::store::{self, Answer, Inventory, ReadError, Request};
+use crate::store::{self, Answer, Inventory, Request};
 use crate::view::{self, InventoryView, Movement};
 use body::{AdjustStock, CountStock};
-use headers::{etag, idempotency_key, is_known, trace};
-use page::{MovementAnswer, MovementPage, PageQuery, StockAnswer, StockPage};
-
-/// Says that the answer is the one that was given before.
-const REPLAYED: (HeaderName, &str) = (HeaderName::from_static("idempotent-replayed"), "true");
+use pages::{MovementAnswer, MovementPage, PageQuery, StockAnswer, StockPage};
 
 /// What the handlers hold.
 #[derive(Clone)]
@@ -54,12 +50,11 @@ async fn list(
     OriginalUri(uri): OriginalUri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Problem> {
-    let (limit, after) = (query.size()?, query.behind::<ProductId>()?);
+    let (limit, after) = (page::size(query.limit)?, query.behind::<ProductId>()?);
     // One more than asked for tells whether there is a next page.
     let products = store::page(api.journal.reads(), after.as_ref(), limit + 1).await.map_err(|error| unread(&error))?;
     let page = StockPage::of(products, limit);
-    let link = page.next_cursor.as_deref().map(|cursor| (LINK, query.next_link(&uri, cursor)));
-    Ok((link.map(|link| [link]), Json(page)).into_response())
+    Ok(page::answer(&uri, page.next_cursor.as_deref(), &page))
 }
 
 /// What there is of a product
@@ -170,14 +165,14 @@ async fn movements(
     OriginalUri(uri): OriginalUri,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Problem> {
-    let (limit, before) = (query.size()?, query.behind::<i64>()?);
+    let (limit, before) = (page::size(query.limit)?, query.behind::<i64>()?);
+    // One more than asked for tells whether there is a next page.
     let movements = view::page(api.view.reads(), &product, before, limit + 1).await.map_err(|error| unread(&error))?;
     if movements.is_empty() && api.balance(&product).await?.is_none() {
         return Err(unknown_product());
     }
     let page = MovementPage::of(movements, limit);
-    let link = page.next_cursor.as_deref().map(|cursor| (LINK, query.next_link(&uri, cursor)));
-    Ok((link.map(|link| [link]), Json(page)).into_response())
+    Ok(page::answer(&uri, page.next_cursor.as_deref(), &page))
 }
 
 impl Api {
@@ -224,11 +219,7 @@ fn refused(answer: &Answer) -> Problem {
         Answer::Rejected(rejection @ Rejection::AboveMaximum) => {
             Problem::validation_failed([Violation::new("/delta", rejection.to_string())])
         }
-        Answer::KeyReused => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The key was used for another request",
-        ),
+        Answer::KeyReused => Problem::idempotency_key_reused(),
         Answer::Rejected(Rejection::Stale)
         | Answer::Counted { .. }
         | Answer::Adjusted(_)
@@ -246,8 +237,5 @@ fn unknown_product() -> Problem {
 
 fn unread(error: &ReadError) -> Problem {
     error!(error = error as &dyn std::error::Error, "cannot read stock");
-    match error {
-        ReadError::Connect(_) | ReadError::Query(_) => Problem::unavailable(),
-        ReadError::Row(_) | ReadError::Event(_) => Problem::internal(),
-    }
+    error.problem()
 }

@@ -3,7 +3,6 @@
 //! It reads the orders' events, holds all lines of an order or none, and shows what there is under `/inventory`.
 
 mod http;
-mod keys;
 pub mod messages;
 mod settings;
 pub mod stock;
@@ -57,7 +56,6 @@ pub async fn start(settings: &Settings, transport: &Transport, process: &Process
     let journal = journal.await.map_err(StartError::Journal)?;
     let view = Journal::open(VIEW_OPENING, Arc::new(InventoryView), &settings.journal, transport, process);
     let view = view.await.map_err(StartError::View)?;
-    process.spawn("inventory idempotency keys", keys::purge(journal.clone(), process.stop().clone()));
     let (router, openapi) = http::routes(journal, view).split_for_parts();
     Ok(Service { name: NAME, router, openapi })
 }

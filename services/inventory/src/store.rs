@@ -1,6 +1,5 @@
 //! Inventory's tables: what a batch needs of them, what it decides with it, and what it writes.
 
-mod cells;
 mod columns;
 mod reads;
 mod rows;
@@ -8,21 +7,17 @@ mod rows;
 mod tests;
 
 use contract::{ProductId, Record, Topic};
+use journal::idempotency::{self, Key, Keys};
 use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Metrics};
-use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::messages;
 use crate::stock::{Adjustment, Balance, Command, Rejection};
 use crate::view::Movement;
-use rows::Used;
 
-pub(crate) use cells::Cells;
-pub use reads::{
-    HOLDS, KEYS_PURGED_AT_ONCE, ReadError, STOCK, adjustment, find, page, purge_keys, read_hold, read_stock,
-};
+pub use reads::{HOLDS, STOCK, adjustment, find, page, read_hold, read_stock};
 pub use rows::Rows;
 
 /// The service's own tables. A product's row is locked by whoever changes it, an order's is covered by its lane. Both are
@@ -45,17 +40,6 @@ CREATE TABLE reservation (
     products text[] COLLATE "C" NOT NULL,
     quantities int8[] NOT NULL
 ) WITH (fillfactor = 50);
-
-CREATE TABLE idempotency (
-    scope text COLLATE "C",
-    key text COLLATE "C",
-    request_hash bytea NOT NULL,
-    stream_id uuid NOT NULL,
-    version int4 NOT NULL,
-    created_at timestamptz NOT NULL,
-    PRIMARY KEY (scope, key)
-);
-CREATE INDEX idempotency_age ON idempotency USING brin (created_at);
 "#];
 
 const LOAD_HOLDS: &str = "
@@ -69,10 +53,6 @@ WHERE product_id = ANY (ARRAY(
     SELECT unnest(products) FROM reservation WHERE order_id = ANY ($1) UNION SELECT unnest($2::text[])))
 ORDER BY product_id FOR UPDATE";
 
-const LOAD_KEYS: &str = "
-SELECT i.scope, i.key, i.request_hash, i.version
-FROM unnest($1::text[], $2::text[]) AS k (scope, key) JOIN idempotency i ON i.scope = k.scope AND i.key = k.key";
-
 /// Inventory as its journal sees it.
 pub struct Inventory {
     ignored: Counter,
@@ -83,15 +63,6 @@ pub struct Inventory {
 pub struct Request {
     command: Command,
     key: Option<Key>,
-}
-
-/// An idempotency key and the request that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    /// What the key is good for: the adjustments of one product, whose lane puts equal keys one after the other.
-    scope: String,
-    text: String,
-    request_hash: [u8; 32],
 }
 
 /// What the asker is told.
@@ -119,11 +90,9 @@ pub enum Answer {
 impl Request {
     /// Asks for an adjustment; only once, if the caller has a key for it.
     pub fn adjust(adjustment: Adjustment, key: Option<&str>) -> Self {
-        let key = key.map(|text| Key {
-            scope: format!("adjustments/{}", adjustment.product),
-            text: text.to_owned(),
-            request_hash: hash(&adjustment),
-        });
+        let Adjustment { product, delta, reason, reference } = &adjustment;
+        // A key is good for the adjustments of one product, which are settled in the product's lane.
+        let key = key.map(|text| Key::of(format!("adjustments/{product}"), text, &(delta, reason, reference)));
         Self { command: Command::Adjust(adjustment), key }
     }
 }
@@ -132,13 +101,6 @@ impl From<Command> for Request {
     fn from(command: Command) -> Self {
         Self { command, key: None }
     }
-}
-
-/// Another one for every other adjustment of the product. The texts have no NUL, so it can part them.
-fn hash(adjustment: &Adjustment) -> [u8; 32] {
-    let Adjustment { delta, reason, reference, .. } = adjustment;
-    let reference = reference.as_ref().map(|reference| format!("\0{reference}")).unwrap_or_default();
-    Sha256::new().chain_update(delta.to_be_bytes()).chain_update(reason).chain_update(reference).finalize().into()
 }
 
 impl Inventory {
@@ -156,12 +118,12 @@ impl Model for Inventory {
     const STATEMENTS: &'static [&'static str] = &[
         LOAD_HOLDS,
         LOAD_STOCK,
-        LOAD_KEYS,
-        columns::ADD_STOCK,
-        columns::CHANGE_STOCK,
-        columns::ADD_HOLDS,
-        columns::CHANGE_HOLDS,
-        columns::KEEP_KEYS,
+        columns::INSERT_STOCK,
+        columns::UPDATE_STOCK,
+        columns::INSERT_HOLDS,
+        columns::UPDATE_HOLDS,
+        idempotency::LOAD,
+        idempotency::INSERT,
     ];
 
     fn read(&self, _: Topic, record: &Record) -> Result<Option<Request>, Unreadable> {
@@ -170,16 +132,10 @@ impl Model for Inventory {
 
     fn load(&self, requests: &[&Request]) -> Vec<Query> {
         let orders: Vec<Uuid> = requests.iter().filter_map(|request| request.command.order()).collect();
-        let keys = requests.iter().filter_map(|request| request.key.as_ref());
-        let (scopes, keys): (Vec<_>, Vec<_>) = keys.map(|key| (key.scope.clone(), key.text.clone())).unzip();
-        let mut queries = vec![
-            Query::new(LOAD_HOLDS).bind(orders.clone()),
-            Query::new(LOAD_STOCK).bind(orders).bind(products(requests)),
-        ];
-        if !keys.is_empty() {
-            queries.push(Query::new(LOAD_KEYS).bind(scopes).bind(keys));
-        }
-        queries
+        let holds = Query::new(LOAD_HOLDS).bind(orders.clone());
+        let stock = Query::new(LOAD_STOCK).bind(orders).bind(products(requests));
+        let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
+        [holds, stock].into_iter().chain(keys).collect()
     }
 
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
@@ -193,11 +149,7 @@ impl Model for Inventory {
             let (product, balance) = read_stock(row)?;
             rows.take_product(product, balance);
         }
-        for row in results.next().iter().flatten() {
-            let mut cells = Cells::of("inventory.idempotency", row);
-            let (scope, text) = (cells.take()?, cells.take()?);
-            rows.take_key(scope, text, Used { request_hash: cells.take()?, version: cells.take()? });
-        }
+        rows.take_keys(Keys::read(&results.next().unwrap_or_default())?);
         Ok(rows)
     }
 

@@ -1,11 +1,11 @@
 //! The read model: every movement of every product, projected from inventory's own topic.
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use contract::event::UnreadableData;
 use contract::stock::{Adjusted, StockEvent};
 use contract::{ProductId, Record, Topic};
 use deadpool_postgres::Pool;
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Model, Query, ReadError, Unreadable, UnreadableRow};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -13,10 +13,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::stock::{Change, changes};
-use crate::store::{Cells, ReadError};
-
-/// Digits of a second that the database keeps: microseconds. A movement that was not read from there keeps no more.
-const SECOND_DIGITS: u16 = 6;
 
 /// The view's own tables. A movement never changes, and is found by its product alone.
 pub const MIGRATIONS: &[&str] = &[r#"
@@ -130,7 +126,6 @@ pub fn movements(event: &StockEvent, stream: Uuid, at: DateTime<Utc>) -> Vec<Mov
 
 impl Movement {
     fn new(product: ProductId, kind: Kind, change: Change, order: Option<Uuid>, at: DateTime<Utc>) -> Self {
-        let at = at.trunc_subsecs(SECOND_DIGITS);
         Self { product, kind, change, order, reason: None, reference: None, at }
     }
 
@@ -179,20 +174,16 @@ impl Model for InventoryView {
 
 fn insertion(movements: &[Movement]) -> Query {
     Query::new(PROJECT)
-        .bind(each(movements, |movement| movement.product.to_string()))
-        .bind(each(movements, |movement| movement.change.version))
-        .bind(each(movements, |movement| movement.kind.as_str()))
-        .bind(each(movements, |movement| movement.change.available))
-        .bind(each(movements, |movement| movement.change.reserved))
-        .bind(each(movements, |movement| movement.change.sold))
-        .bind(each(movements, |movement| movement.order))
-        .bind(each(movements, |movement| movement.reason.clone()))
-        .bind(each(movements, |movement| movement.reference.clone()))
-        .bind(each(movements, |movement| movement.at))
-}
-
-fn each<T>(movements: &[Movement], column: impl Fn(&Movement) -> T) -> Vec<T> {
-    movements.iter().map(column).collect()
+        .bind_each(movements, |movement| movement.product.to_string())
+        .bind_each(movements, |movement| movement.change.version)
+        .bind_each(movements, |movement| movement.kind.as_str())
+        .bind_each(movements, |movement| movement.change.available)
+        .bind_each(movements, |movement| movement.change.reserved)
+        .bind_each(movements, |movement| movement.change.sold)
+        .bind_each(movements, |movement| movement.order)
+        .bind_each(movements, |movement| movement.reason.clone())
+        .bind_each(movements, |movement| movement.reference.clone())
+        .bind_each(movements, |movement| movement.at)
 }
 
 /// Up to `limit` movements of a product, newest first: those before version `before`, or from the newest on.

@@ -1,29 +1,23 @@
-//! What the clock brings about: orders that nobody paid in time expire, and idempotency keys are forgotten. Deadlines are
-//! in the database, so none is lost with a process.
+//! What the clock brings about: orders that nobody paid in time expire. Deadlines are in the database, so none is lost with
+//! a process.
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use futures_util::future::join_all;
-use journal::Journal;
+use journal::{Journal, ReadError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::order;
-use crate::store::{self, Command, KEYS_PURGED_AT_ONCE, Orders, ReadError};
+use crate::store::{self, Command, Orders};
 
 /// How often overdue orders are looked for, and so how late an order may expire.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Orders that expire together: one batch's worth, so that a thousand deadlines at once leave room for callers.
 const SWEPT_AT_ONCE: u16 = 512;
-
-/// How long an idempotency key is kept at least: 72 h, beyond any client's retries.
-const KEYS_KEPT: TimeDelta = TimeDelta::hours(72);
-
-/// How often keys that are too old are looked for. At this pace and in bounded steps it is never much work at a time.
-const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Ends overdue orders in the lanes that this process owns, until the process stops.
 pub(crate) async fn sweep(journal: Journal<Orders>, stop: CancellationToken) {
@@ -38,21 +32,6 @@ pub(crate) async fn sweep(journal: Journal<Orders>, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(sweep).await;
-}
-
-/// Forgets idempotency keys that are too old, until the process stops.
-pub(crate) async fn purge(journal: Journal<Orders>, stop: CancellationToken) {
-    let purge = async {
-        let mut clock = interval(PURGE_INTERVAL);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            clock.tick().await;
-            if let Err(error) = forget_keys(&journal).await {
-                warn!(error = &error as &dyn std::error::Error, "cannot forget old idempotency keys");
-            }
-        }
-    };
-    stop.run_until_cancelled(purge).await;
 }
 
 /// Asks for the expiry of every order that is overdue now. What is refused is found again by the next sweep.
@@ -72,9 +51,4 @@ async fn expire_overdue(journal: &Journal<Orders>) -> Result<(), ReadError> {
             return Ok(());
         }
     }
-}
-
-async fn forget_keys(journal: &Journal<Orders>) -> Result<(), ReadError> {
-    while store::purge_keys(journal.reads(), Utc::now() - KEYS_KEPT).await? >= u64::from(KEYS_PURGED_AT_ONCE) {}
-    Ok(())
 }

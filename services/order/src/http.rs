@@ -3,20 +3,21 @@
 mod answer;
 mod body;
 mod headers;
-mod page;
+mod pages;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{ETAG, LINK, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use contract::{Lane, Lanes};
+use contract::{Lane, Lanes, order::OrderEvent};
 use deadpool_postgres::Pool;
-use journal::Journal;
+use journal::{Journal, ReadError, StoredEvent, idempotency::Key};
+use process::headers::{REPLAYED, etag, idempotency_key, is_known, trace};
 use process::negotiation::preferred_wait;
-use process::{Json, Path, Problem, Query};
+use process::{Json, Path, Problem, Query, page};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,15 +25,14 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::order::{self, IfMatch, Order, Shown};
-use crate::store::{self, Answer, Command, Key, Orders, Placing};
+use crate::store::{self, Answer, Command, Orders, Placing};
 use crate::view::{self, OrdersView};
 use crate::waiting::{Waiter, Waiters};
 use answer::{answer, header, order_of, precondition_required, unread};
 use body::{AmendOrder, CancelOrder, PlaceOrder};
-use headers::{etag, idempotency_key, if_match, is_known, trace};
-use page::{EventPage, EventQuery, ListQuery, OrderPage, next_link};
+use headers::if_match;
+use pages::{EventPage, EventQuery, ListQuery, OrderPage};
 
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Ids drawn, for each lane there is, until one falls into a lane that this replica owns. Even with one lane of its own
@@ -90,7 +90,7 @@ async fn place(
     let wait = preferred_wait(&headers);
     let text = idempotency_key(&headers)?;
     let place = body.check()?;
-    let key = text.map(|text| Key::of(text, &place));
+    let key = text.map(|text| store::key(text, &place));
     let id = new_id(api.journal.lanes(), &api.journal.owned().borrow(), key.as_ref());
     let waiter = wait.map(|limit| api.wait_for(id, limit)).transpose()?;
     let placing = Placing { id, place, key };
@@ -102,7 +102,7 @@ async fn place(
     let mut response = answer(StatusCode::CREATED, &order.shown);
     let headers = response.headers_mut();
     headers.extend(header(LOCATION, &format!("{}/{}", uri.path(), order.shown.id)));
-    headers.extend(replayed.then_some((IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))));
+    headers.extend(replayed.then_some(REPLAYED));
     headers.extend(wait.and_then(|limit| header(PREFERENCE_APPLIED, &format!("wait={}", limit.as_secs()))));
     Ok(response)
 }
@@ -196,14 +196,14 @@ async fn events(
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Problem> {
     let limit = page::size(query.limit)?;
-    let events =
-        store::events(api.journal.reads(), id, query.after(), limit + 1).await.map_err(|error| unread(&error))?;
+    // One more than asked for tells whether there is a next page.
+    let versions = query.versions(limit + 1);
+    let events = journal::events(api.journal.reads(), id, versions).await.map_err(|error| unread(&error))?;
     if events.is_empty() && query.cursor.is_none() {
         return Err(Problem::not_found());
     }
     let page = EventPage::of(events, limit);
-    let next = page.next_cursor.as_deref().and_then(|cursor| header(LINK, &next_link(&uri, cursor)));
-    Ok((HeaderMap::from_iter(next), Json(page)).into_response())
+    Ok(page::answer(&uri, page.next_cursor.as_deref(), &page))
 }
 
 /// Orders, newest first
@@ -222,8 +222,7 @@ async fn list(
     // One more than asked for tells whether there is a next page.
     let orders = view::list(&api.view, &query.filter()?, limit + 1).await.map_err(|error| unread(&error))?;
     let page = OrderPage::of(orders, limit);
-    let next = page.next_cursor.as_deref().and_then(|cursor| header(LINK, &next_link(&uri, cursor)));
-    Ok((HeaderMap::from_iter(next), Json(page)).into_response())
+    Ok(page::answer(&uri, page.next_cursor.as_deref(), &page))
 }
 
 impl Api {
@@ -255,9 +254,9 @@ impl Api {
 
     /// The order as its first event made it.
     async fn as_placed(&self, id: Uuid) -> Result<Order, Problem> {
-        let events = store::events(self.journal.reads(), id, 0, 1).await.map_err(|error| unread(&error))?;
-        let placed = events.first().map(|first| first.decode().map(|event| (first.at, event)));
-        let placed = placed.transpose().map_err(|error| unread(&error))?;
+        let events = journal::events(self.journal.reads(), id, 1..=1).await.map_err(|error| unread(&error))?;
+        let decoded = |first: &StoredEvent| Ok((first.at, OrderEvent::decode(&first.kind, first.bytes())?));
+        let placed = events.first().map(decoded).transpose().map_err(|error: ReadError| unread(&error))?;
         let order = placed.and_then(|(at, event)| order::fold(id, event.as_ref().map(|event| (at, event))));
         order.ok_or_else(|| {
             error!(order = %id, "an order's events do not begin with its placing");

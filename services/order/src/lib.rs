@@ -67,7 +67,6 @@ pub async fn start(settings: &Settings, transport: &Transport, process: &Process
 
     let stop = process.stop();
     process.spawn("order deadlines", deadline::sweep(journal.clone(), stop.clone()));
-    process.spawn("order idempotency keys", deadline::purge(journal.clone(), stop.clone()));
     process.spawn("order waiters", waiting::poll(waiters.clone(), journal.reads().clone(), stop.clone()));
 
     let (router, openapi) = http::routes(journal, &view, waiters, stop.clone()).split_for_parts();

@@ -4,13 +4,13 @@ mod columns;
 mod reads;
 mod rows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use contract::{Lanes, Record, Topic, order::OrderEvent};
+use journal::idempotency::{self, Key, KeyReused, Keys};
 use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
-use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -20,9 +20,9 @@ use crate::order::{self, Fact, Ignored, Order, Place, Policy, Refusal};
 use crate::waiting::Waiters;
 
 pub(crate) use columns::encoded;
-pub use reads::{KEYS_PURGED_AT_ONCE, ReadError, StoredEvent, events, find, overdue, purge_keys, settled};
-pub(crate) use rows::{Cells, read_shown, shown_columns};
+pub use reads::{find, overdue, settled};
 pub use rows::{ROWS, read_row};
+pub(crate) use rows::{read_shown, shown_columns};
 
 /// The service's own tables. An order's row is updated in place several times within a second, so half of each page is
 /// left free and nothing that changes then is indexed: `open` changes once in an order's life.
@@ -48,21 +48,10 @@ CREATE TABLE orders (
     open bool NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX orders_due ON orders (expires_at) WHERE open;
-
-CREATE TABLE idempotency (
-    scope text COLLATE "C",
-    key text COLLATE "C",
-    request_hash bytea NOT NULL,
-    stream_id uuid NOT NULL,
-    version int4 NOT NULL,
-    created_at timestamptz NOT NULL,
-    PRIMARY KEY (scope, key)
-);
-CREATE INDEX idempotency_age ON idempotency USING brin (created_at);
 "#];
 
-/// Digits of a second that the database keeps. What is answered from memory must not show more.
-const SECOND_DIGITS: u16 = 6;
+/// What an order's idempotency key is good for: its placing. An order is placed in the lane of its key.
+const KEY_SCOPE: &str = "orders";
 
 /// The order service as its journal sees it.
 pub struct Orders {
@@ -104,15 +93,6 @@ pub struct Placing {
     pub key: Option<Key>,
 }
 
-/// An idempotency key and the request that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The key.
-    pub text: Box<str>,
-    /// SHA-256 of the request.
-    pub request_hash: [u8; 32],
-}
-
 /// What the asker is told.
 #[derive(Debug)]
 pub enum Answer {
@@ -134,7 +114,7 @@ pub enum Answer {
 #[derive(Default)]
 pub struct Rows {
     orders: BTreeMap<Uuid, Kept>,
-    keys: HashMap<Box<str>, Used>,
+    keys: Keys,
     ignored: Vec<Ignored>,
 }
 
@@ -153,14 +133,6 @@ enum Before {
     Stored { version: i32, revision: i32, open: bool },
 }
 
-/// An idempotency key that was used, in this batch or before.
-struct Used {
-    request_hash: Vec<u8>,
-    order: Uuid,
-    /// When it was used, if that was in this batch.
-    now: Option<DateTime<Utc>>,
-}
-
 impl Orders {
     /// The model of the orders in `lanes`; whoever waits for an order is told through `waiters`.
     pub fn new(lanes: Lanes, policy: Policy, waiters: Arc<Waiters>, metrics: OrderMetrics) -> Self {
@@ -174,7 +146,7 @@ impl Model for Orders {
     type Rows = Rows;
 
     const STATEMENTS: &'static [&'static str] =
-        &[rows::LOAD, rows::LOAD_KEYS, columns::INSERT, columns::UPDATE, columns::INSERT_KEYS];
+        &[rows::LOAD, columns::INSERT, columns::UPDATE, idempotency::LOAD, idempotency::INSERT];
 
     fn read(&self, source: Topic, record: &Record) -> Result<Option<Command>, Unreadable> {
         messages::read(source, record)
@@ -184,12 +156,8 @@ impl Model for Orders {
         let mut orders: Vec<Uuid> = commands.iter().filter_map(|command| command.existing_order()).collect();
         orders.sort_unstable();
         orders.dedup();
-        let keys: Vec<String> = commands.iter().filter_map(|command| command.key()).map(Into::into).collect();
-        let mut queries = vec![Query::new(rows::LOAD).bind(orders)];
-        if !keys.is_empty() {
-            queries.push(Query::new(rows::LOAD_KEYS).bind(keys));
-        }
-        queries
+        let keys = Keys::load(commands.iter().filter_map(|command| command.key()));
+        [Query::new(rows::LOAD).bind(orders)].into_iter().chain(keys).collect()
     }
 
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
@@ -199,15 +167,12 @@ impl Model for Orders {
             let order = read_row(&row)?;
             rows.orders.insert(order.shown.id, Kept::stored(order));
         }
-        for row in results.next().unwrap_or_default() {
-            let (key, used) = rows::read_key(&row)?;
-            rows.keys.insert(key, used);
-        }
+        rows.keys = Keys::read(&results.next().unwrap_or_default())?;
         Ok(rows)
     }
 
     fn decide(&self, rows: &mut Rows, command: &Command, decision: &mut Decision<'_>) -> Answer {
-        let now = decision.now().trunc_subsecs(SECOND_DIGITS);
+        let now = decision.now();
         match command {
             Command::Place(placing) => rows.place(placing, self.policy, now, decision),
             Command::Change { order, command } => rows.change(*order, command, now, decision),
@@ -229,13 +194,9 @@ impl Model for Orders {
     }
 }
 
-impl Key {
-    /// The key `text` for a request to place this order. Requests that mean the same have the same hash, however they
-    /// were written.
-    pub fn of(text: Box<str>, place: &Place) -> Self {
-        let canonical = serde_json::to_vec(place).expect("an order holds only text and integers");
-        Self { text, request_hash: Sha256::digest(canonical).into() }
-    }
+/// The idempotency key `text` for a request to place this order.
+pub(crate) fn key(text: &str, place: &Place) -> Key {
+    Key::of(KEY_SCOPE, text, place)
 }
 
 impl Command {
@@ -247,9 +208,9 @@ impl Command {
         }
     }
 
-    fn key(&self) -> Option<&str> {
+    fn key(&self) -> Option<&Key> {
         match self {
-            Self::Place(placing) => placing.key.as_ref().map(|key| &*key.text),
+            Self::Place(placing) => placing.key.as_ref(),
             Self::Change { .. } | Self::Learn { .. } => None,
         }
     }
@@ -257,18 +218,25 @@ impl Command {
 
 impl Rows {
     fn place(&mut self, placing: &Placing, policy: Policy, now: DateTime<Utc>, decision: &mut Decision<'_>) -> Answer {
-        if let Some(key) = &placing.key {
-            if let Some(used) = self.keys.get(&key.text) {
-                return used.again(key);
-            }
-            let used = Used { request_hash: key.request_hash.to_vec(), order: placing.id, now: Some(now) };
-            self.keys.insert(key.text.clone(), used);
+        if let Some(answer) = placing.key.as_ref().and_then(|key| self.again(key)) {
+            return answer;
         }
         let placed = placing.place.decide(policy, now);
         let order = Arc::new(Order::placed(placing.id, &placed, now));
+        if let Some(key) = &placing.key {
+            self.keys.keep(key.clone(), placing.id, order.shown.version, now);
+        }
         decision.append(placing.id, order.shown.version, &OrderEvent::Placed(placed));
         self.orders.insert(placing.id, Kept { order: Arc::clone(&order), before: Before::Absent });
         Answer::Order(order)
+    }
+
+    /// What a key's next user is told; nothing for the first.
+    fn again(&self, key: &Key) -> Option<Answer> {
+        match self.keys.used(key) {
+            Ok(used) => used.map(|used| Answer::Replayed(used.stream)),
+            Err(KeyReused) => Some(Answer::KeyReused),
+        }
     }
 
     fn change(
@@ -326,13 +294,6 @@ impl Kept {
     fn was_settled(&self) -> bool {
         let was_open = matches!(self.before, Before::Absent | Before::Stored { open: true, .. });
         was_open && !self.order.shown.status.is_open()
-    }
-}
-
-impl Used {
-    /// What the key's next user is told.
-    fn again(&self, key: &Key) -> Answer {
-        if self.request_hash == key.request_hash { Answer::Replayed(self.order) } else { Answer::KeyReused }
     }
 }
 

@@ -14,12 +14,12 @@ use contract::{
     ProductId, Record, Topic,
     order::{Line, OrderEvent},
 };
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Model, Query, Unreadable, UnreadableRow};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::order::{Change, Order, Shown, fold};
-use crate::store::{Cells, read_shown, shown_columns};
+use crate::store::{read_shown, shown_columns};
 
 pub use list::{Filter, list};
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use journal::ReadError;
 use process::metrics::Gauge;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::order::Order;
-use crate::store::{self, ReadError};
+use crate::store;
 
 /// Requests that may wait at once. Each holds a connection, and the process serves no more than 4,096 of those.
 const MAX_WAITING: usize = 4096;

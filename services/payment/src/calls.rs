@@ -42,6 +42,7 @@ type UnderWay = Arc<Mutex<HashSet<(Uuid, Step)>>>;
 /// A request on its way to the provider, until it is dropped.
 pub struct Ticket {
     call: Call,
+    trace: Option<Box<str>>,
     under_way: UnderWay,
 }
 
@@ -52,14 +53,15 @@ impl Calls {
         (Self { waiting, under_way: UnderWay::default(), overflowed: Arc::default() }, tickets)
     }
 
-    /// Hands in a request, unless it is under way already or there is no room. Then it is left to the sweep.
-    pub fn offer(&self, call: Call) {
+    /// Hands in a request, unless it is under way already or there is no room. Then it is left to the sweep. `trace` is the
+    /// W3C trace context of what asks for it, when that is known.
+    pub fn offer(&self, call: Call, trace: Option<Box<str>>) {
         let Ok(room) = self.waiting.try_reserve() else {
             self.overflowed.store(true, Ordering::Relaxed);
             return;
         };
         if lock(&self.under_way).insert((call.key, call.step)) {
-            room.send(Ticket { call, under_way: Arc::clone(&self.under_way) });
+            room.send(Ticket { call, trace, under_way: Arc::clone(&self.under_way) });
         }
     }
 
@@ -83,6 +85,11 @@ impl Ticket {
     /// The request.
     pub fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// The trace context of what asks for it, when that is known.
+    pub fn trace(&self) -> Option<&str> {
+        self.trace.as_deref()
     }
 }
 
@@ -111,23 +118,23 @@ mod tests {
     #[test]
     fn a_request_that_is_under_way_is_not_made_again() {
         let (calls, mut tickets) = Calls::new();
-        calls.offer(call(1, Step::Authorize));
-        calls.offer(call(1, Step::Authorize));
+        calls.offer(call(1, Step::Authorize), None);
+        calls.offer(call(1, Step::Authorize), None);
         let ticket = tickets.try_recv().expect("the first");
         assert!(tickets.try_recv().is_err());
-        calls.offer(call(1, Step::Authorize));
+        calls.offer(call(1, Step::Authorize), None);
         assert!(tickets.try_recv().is_err());
         drop(ticket);
-        calls.offer(call(1, Step::Authorize));
+        calls.offer(call(1, Step::Authorize), None);
         assert!(tickets.try_recv().is_ok());
     }
 
     #[test]
     fn what_follows_from_an_answer_may_be_asked_before_the_answered_request_is_put_away() {
         let (calls, mut tickets) = Calls::new();
-        calls.offer(call(1, Step::Authorize));
+        calls.offer(call(1, Step::Authorize), None);
         let answered = tickets.try_recv().expect("the first");
-        calls.offer(call(1, Step::Inquire));
+        calls.offer(call(1, Step::Inquire), None);
         assert!(tickets.try_recv().is_ok());
         drop(answered);
     }
@@ -136,11 +143,11 @@ mod tests {
     fn what_finds_no_room_is_left_and_may_be_offered_again() {
         let (calls, mut tickets) = Calls::new();
         for key in 0..=MAX_WAITING as u128 {
-            calls.offer(call(key, Step::Capture));
+            calls.offer(call(key, Step::Capture), None);
         }
         assert_eq!((calls.room(), calls.overflowed(), calls.overflowed()), (0, true, false));
         drop(tickets.try_recv().expect("the first"));
-        calls.offer(call(MAX_WAITING as u128, Step::Capture));
+        calls.offer(call(MAX_WAITING as u128, Step::Capture), None);
         assert_eq!(calls.room(), 0);
     }
 }

@@ -1,17 +1,15 @@
 //! Payments over HTTP.
 
-mod headers;
 mod shapes;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
-
 use axum::extract::{OriginalUri, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use journal::{Journal, Refused};
+use journal::{Journal, ReadError, Refused};
+use process::headers::{REPLAYED, idempotency_key, trace};
 use process::{Json, Path, Problem, Query, Violation};
 use tracing::error;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,11 +17,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::payment::Rejection;
-use crate::store::{self, Accounts, Answer, ReadError, Request};
+use crate::store::{self, Accounts, Answer, Request};
 use shapes::{Listing, PaymentAnswer, PaymentList, PaymentRequest, PaymentWithHistory};
-
-/// Says that the answer is the one that was given before.
-const REPLAYED: (HeaderName, &str) = (HeaderName::from_static("idempotent-replayed"), "true");
 
 /// The routes, each also in the OpenAPI document.
 pub(crate) fn routes(journal: Journal<Accounts>) -> OpenApiRouter {
@@ -57,10 +52,10 @@ async fn pay(
     Json(request): Json<PaymentRequest>,
 ) -> Result<Response, Problem> {
     let order = request.order_id;
-    let key = headers::idempotency_key(&headers)?.map(|text| request.key(&text));
+    let key = idempotency_key(&headers)?.map(|text| request.key(text));
     let lane = journal.lanes().of_order(order);
     let request = Request { lane, order, command: request.command()?, key };
-    match journal.submit(lane, request, headers::trace(&headers)).await.map_err(Refused::problem)? {
+    match journal.submit(lane, request, trace(&headers)).await.map_err(Refused::problem)? {
         Answer::Began(payment, at) => Ok(created(uri.path(), PaymentAnswer::begun(order, &payment, at))),
         Answer::Replayed(version) => {
             let payment = payments(&journal, order, version).await?.pop().ok_or_else(|| {
@@ -98,7 +93,7 @@ async fn one(
     State(journal): State<Journal<Accounts>>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<PaymentWithHistory>, Problem> {
-    let order = store::order_of(journal.reads(), id).await.map_err(|error| unreadable(&error))?;
+    let order = store::order_of(journal.reads(), id).await.map_err(|error| unread(&error))?;
     let order = order.ok_or_else(Problem::not_found)?;
     let payments = payments(&journal, order, i32::MAX).await?;
     payments.into_iter().find(|payment| payment.id() == id).map(Json).ok_or_else(Problem::not_found)
@@ -106,8 +101,8 @@ async fn one(
 
 /// The payments of an order, as the events of its stream up to `version` tell.
 async fn payments(journal: &Journal<Accounts>, order: Uuid, version: i32) -> Result<Vec<PaymentWithHistory>, Problem> {
-    let events = store::events(journal.reads(), order, version).await.map_err(|error| unreadable(&error))?;
-    PaymentWithHistory::all(order, events).map_err(|error| unreadable(&error.into()))
+    let events = journal::events(journal.reads(), order, 1..=version).await.map_err(|error| unread(&error))?;
+    PaymentWithHistory::all(order, events).map_err(|error| unread(&error.into()))
 }
 
 fn created(path: &str, payment: PaymentAnswer) -> Response {
@@ -129,11 +124,7 @@ fn refused(answer: &Answer) -> Problem {
         Answer::Rejected(rejection @ Rejection::OtherAmount { .. }) => {
             Problem::validation_failed([Violation::new("/amount", rejection.to_string())])
         }
-        Answer::KeyReused => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The key was used for another request",
-        ),
+        Answer::KeyReused => Problem::idempotency_key_reused(),
         Answer::Rejected(Rejection::Stale) | Answer::Began(..) | Answer::Replayed(_) | Answer::Noted => {
             error!(?answer, "a request got another one's answer");
             Problem::internal()
@@ -141,16 +132,7 @@ fn refused(answer: &Answer) -> Problem {
     }
 }
 
-fn unreadable(error: &ReadError) -> Problem {
-    let cause = error as &dyn Error;
-    match error {
-        ReadError::Connect(_) | ReadError::Query(_) => {
-            error!(error = cause, "cannot read payments");
-            Problem::unavailable()
-        }
-        ReadError::Row(_) | ReadError::Event(_) => {
-            error!(error = cause, "a payment cannot be read");
-            Problem::internal()
-        }
-    }
+fn unread(error: &ReadError) -> Problem {
+    error!(error = error as &dyn std::error::Error, "cannot read payments");
+    error.problem()
 }

@@ -6,7 +6,6 @@
 mod calls;
 pub mod gateway;
 mod http;
-mod keys;
 pub mod messages;
 pub mod payment;
 mod settings;
@@ -53,7 +52,6 @@ pub async fn start(settings: &Settings, transport: &Transport, process: &Process
     let caller = Caller::new(provider, journal.clone(), &metrics);
     process.spawn("payment calls", caller.run(tickets, process.stop().clone()));
     process.spawn("payment sweep", calls::sweep(journal.clone(), calls, process.stop().clone()));
-    process.spawn("payment keys", keys::purge(journal.reads().clone(), process.stop().clone()));
     let (router, openapi) = http::routes(journal).split_for_parts();
     Ok(Service { name: NAME, router, openapi })
 }

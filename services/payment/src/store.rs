@@ -9,10 +9,11 @@ mod entry;
 mod reads;
 mod rows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use contract::{Lane, Record, Topic};
+use journal::idempotency::{self, Key, KeyReused, Keys};
 use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Metrics};
 use tokio_postgres::Row;
@@ -23,8 +24,7 @@ use crate::messages;
 use crate::payment::{Command, Payment, Posting, Rejection, postings};
 
 use entry::Entry;
-pub use reads::{KEYS_PURGED_AT_ONCE, ReadError, StoredEvent, events, open, order_of, purge_keys};
-pub(crate) use rows::Cells;
+pub use reads::{open, order_of};
 pub use rows::{ACCOUNTS, LEDGER, PAYMENTS, read_account, read_payment, read_posting};
 
 /// The service's own tables.
@@ -79,21 +79,7 @@ CREATE TABLE ledger (
     at timestamptz NOT NULL,
     PRIMARY KEY (payment_id, kind, account)
 );
-
-CREATE TABLE idempotency (
-    scope text COLLATE "C",
-    key text COLLATE "C",
-    request_hash bytea NOT NULL,
-    stream_id uuid NOT NULL,
-    version int4 NOT NULL,
-    created_at timestamptz NOT NULL,
-    PRIMARY KEY (scope, key)
-);
-CREATE INDEX idempotency_age ON idempotency USING brin (created_at);
 "#];
-
-/// Digits of a second that the database keeps. What is answered from memory must not show more.
-const SECOND_DIGITS: u16 = 6;
 
 /// Payment as its journal sees it.
 pub struct Accounts {
@@ -112,15 +98,6 @@ pub struct Request {
     pub command: Command,
     /// What makes the request repeatable.
     pub key: Option<Key>,
-}
-
-/// An idempotency key and the request that it stands for. Each order has keys of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The key.
-    pub text: Box<str>,
-    /// SHA-256 of the request.
-    pub request_hash: [u8; 32],
 }
 
 /// What the asker is told.
@@ -142,18 +119,10 @@ pub enum Answer {
 #[derive(Default)]
 pub struct Rows {
     entries: BTreeMap<Uuid, Entry>,
-    keys: HashMap<(Uuid, Box<str>), Used>,
+    keys: Keys,
     postings: Vec<(Posting, DateTime<Utc>)>,
     ignored: u64,
     now: DateTime<Utc>,
-}
-
-/// An idempotency key that was used, in this batch or before.
-struct Used {
-    request_hash: Vec<u8>,
-    version: i32,
-    /// When it was used, if that was in this batch.
-    now: Option<DateTime<Utc>>,
 }
 
 impl Accounts {
@@ -178,13 +147,13 @@ impl Model for Accounts {
 
     const STATEMENTS: &'static [&'static str] = &[
         rows::LOAD,
-        rows::LOAD_KEYS,
         columns::INSERT_ACCOUNTS,
         columns::UPDATE_ACCOUNTS,
         columns::INSERT_PAYMENTS,
         columns::UPDATE_PAYMENTS,
         columns::INSERT_POSTINGS,
-        columns::INSERT_KEYS,
+        idempotency::LOAD,
+        idempotency::INSERT,
     ];
 
     fn read(&self, _: Topic, record: &Record) -> Result<Option<Request>, Unreadable> {
@@ -195,14 +164,8 @@ impl Model for Accounts {
         let mut orders: Vec<Uuid> = requests.iter().map(|request| request.order).collect();
         orders.sort_unstable();
         orders.dedup();
-        let keyed = requests.iter().filter_map(|request| Some((request.order, request.key.as_ref()?)));
-        let (scopes, keys): (Vec<_>, Vec<_>) =
-            keyed.map(|(order, key)| (order.to_string(), key.text.to_string())).unzip();
-        let mut queries = vec![Query::new(rows::LOAD).bind(orders)];
-        if !keys.is_empty() {
-            queries.push(Query::new(rows::LOAD_KEYS).bind(scopes).bind(keys));
-        }
-        queries
+        let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
+        [Query::new(rows::LOAD).bind(orders)].into_iter().chain(keys).collect()
     }
 
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
@@ -212,15 +175,12 @@ impl Model for Accounts {
             let entry = rows::read_entry(&row)?;
             rows.entries.insert(entry.account.order, entry);
         }
-        for row in results.next().unwrap_or_default() {
-            let (key, used) = rows::read_key(&row)?;
-            rows.keys.insert(key, used);
-        }
+        rows.keys = Keys::read(&results.next().unwrap_or_default())?;
         Ok(rows)
     }
 
     fn decide(&self, rows: &mut Rows, request: &Request, decision: &mut Decision<'_>) -> Answer {
-        rows.now = decision.now().trunc_subsecs(SECOND_DIGITS);
+        rows.now = decision.now();
         rows.settle(request, decision)
     }
 
@@ -231,15 +191,15 @@ impl Model for Accounts {
     fn committed(&self, rows: Rows) {
         self.ignored.inc_by(rows.ignored);
         let anew = rows.entries.into_values().filter(Entry::asks_anew);
-        for call in anew.filter_map(|entry| entry.account.next_call()) {
-            self.calls.offer(call);
+        for (call, trace) in anew.filter_map(|entry| Some((entry.account.next_call()?, entry.trace))) {
+            self.calls.offer(call, trace);
         }
     }
 }
 
 impl Rows {
     fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
-        if let Some(answer) = self.again(request) {
+        if let Some(answer) = request.key.as_ref().and_then(|key| self.again(key)) {
             return answer;
         }
         let (order, now) = (request.order, self.now);
@@ -254,32 +214,26 @@ impl Rows {
             Err(rejection) => return Answer::Rejected(rejection),
         };
         for event in &events {
-            entry.apply(event, request.lane, now);
+            entry.apply(event, request.lane, decision);
             decision.append(order, entry.account.version, event);
             self.postings.extend(postings(event).into_iter().map(|posting| (posting, now)));
         }
         match (&request.command, entry.account.payment.clone()) {
             (Command::Pay { .. }, Some(payment)) => {
-                let version = entry.account.version;
-                self.keep(request, version);
+                if let Some(key) = &request.key {
+                    self.keys.keep(key.clone(), order, entry.account.version, now);
+                }
                 Answer::Began(Box::new(payment), now)
             }
             _ => Answer::Noted,
         }
     }
 
-    /// What the next user of a key is told; nothing for the first.
-    fn again(&self, request: &Request) -> Option<Answer> {
-        let key = request.key.as_ref()?;
-        let used = self.keys.get(&(request.order, key.text.clone()))?;
-        let same = used.request_hash == key.request_hash;
-        Some(if same { Answer::Replayed(used.version) } else { Answer::KeyReused })
-    }
-
-    fn keep(&mut self, request: &Request, version: i32) {
-        if let Some(key) = &request.key {
-            let used = Used { request_hash: key.request_hash.to_vec(), version, now: Some(self.now) };
-            self.keys.insert((request.order, key.text.clone()), used);
+    /// What a key's next user is told; nothing for the first.
+    fn again(&self, key: &Key) -> Option<Answer> {
+        match self.keys.used(key) {
+            Ok(used) => used.map(|used| Answer::Replayed(used.version)),
+            Err(KeyReused) => Some(Answer::KeyReused),
         }
     }
 }

@@ -182,7 +182,5 @@ async fn notices_are_listed_newest_first_page_by_page() -> anyhow::Result<()> {
         ensure!(orders.is_subset(&told), "{told:?}");
         Ok(())
     })
-    .await?;
-    assert!(pages(&client, "/notifications?status=pending").await?.concat().is_empty());
-    Ok(())
+    .await
 }

@@ -138,7 +138,7 @@ impl LogReader {
         let woken = self.hub.join(self.source);
         let mut generation = 0;
         let mut lanes = BTreeMap::new();
-        let mut client = None;
+        let mut client = Some(self.first_connection().await);
         let mut look = true;
         loop {
             let cursors = self.cursors.borrow_and_update().clone();
@@ -159,6 +159,28 @@ impl LogReader {
                 }
             }
         }
+    }
+
+    /// A connection, as soon as there is an event table to read: at a system's first start readers may come before their
+    /// sources.
+    async fn first_connection(&self) -> Client {
+        loop {
+            match self.connection_to_table().await {
+                Ok(client) => return client,
+                Err(error) => tracing::debug!(source = %self.source, %error, "event table cannot be looked for"),
+            }
+            sleep(RECONNECT_PAUSE).await;
+        }
+    }
+
+    async fn connection_to_table(&self) -> Result<Client, tokio_postgres::Error> {
+        let schema = self.source.as_str();
+        let client = self.database.connect_to(schema).await?;
+        let table = format!("{schema}.event");
+        while !client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get::<_, bool>(0) {
+            sleep(LOOK_INTERVAL).await;
+        }
+        Ok(client)
     }
 
     fn of_source(&self, positions: &Positions) -> BTreeMap<Lane, i64> {

@@ -108,12 +108,8 @@ pub(crate) fn describe(text: &str, name: &str, tags: &[(&str, &str)]) -> Option<
         let has = |(tag, value): &(&str, &str)| sample.labels.get(tag).is_some_and(|v| v == value);
         tags.iter().all(has)
     };
-    let samples: Vec<_> = family
-        .samples
-        .iter()
-        .filter_map(|line| Sample::parse(line.strip_prefix(name)?))
-        .filter(has_tags)
-        .collect();
+    let samples: Vec<_> =
+        family.samples.iter().filter_map(|line| Sample::parse(line.strip_prefix(name)?)).filter(has_tags).collect();
     (!samples.is_empty()).then(|| MetricReport {
         name: name.to_owned(),
         description: family.help.to_owned(),
@@ -132,8 +128,7 @@ fn families(text: &str) -> BTreeMap<&str, Family<'_>> {
             continue;
         };
         let mut words = comment.splitn(3, ' ');
-        if let (Some(keyword), Some(name), Some(rest)) = (words.next(), words.next(), words.next())
-        {
+        if let (Some(keyword), Some(name), Some(rest)) = (words.next(), words.next(), words.next()) {
             current = name;
             families.entry(name).or_default().note(keyword, rest);
         }
@@ -154,16 +149,9 @@ impl<'a> Family<'a> {
     fn render(&self, name: &str, format: Format, out: &mut String) {
         let Self { help, kind, .. } = self;
         // The older format knows a counter by the name of its sample, and no units.
-        let total = if format == Format::Prometheus && *kind == "counter" {
-            "_total"
-        } else {
-            ""
-        };
+        let total = if format == Format::Prometheus && *kind == "counter" { "_total" } else { "" };
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "# HELP {name}{total} {help}\n# TYPE {name}{total} {kind}"
-        );
+        let _ = writeln!(out, "# HELP {name}{total} {help}\n# TYPE {name}{total} {kind}");
         if let (Some(unit), Format::OpenMetrics) = (self.unit, format) {
             let _ = writeln!(out, "# UNIT {name} {unit}");
         }
@@ -183,11 +171,7 @@ impl<'a> Sample<'a> {
             None => (BTreeMap::new(), rest),
         };
         let value = rest.split_whitespace().next()?.parse().ok()?;
-        Some(Self {
-            suffix,
-            labels,
-            value,
-        })
+        Some(Self { suffix, labels, value })
     }
 
     fn statistic(&self) -> Option<Statistic> {
@@ -251,10 +235,7 @@ fn available_tags(samples: &[Sample], asked: &[(&str, &str)]) -> Vec<AvailableTa
         }
     }
     tags.retain(|tag, _| !asked.iter().any(|(name, _)| name == tag));
-    let available = |(tag, values): (&str, _)| AvailableTag {
-        tag: tag.to_owned(),
-        values,
-    };
+    let available = |(tag, values): (&str, _)| AvailableTag { tag: tag.to_owned(), values };
     tags.into_iter().map(available).collect()
 }
 
@@ -291,14 +272,8 @@ orders_total{service=\"b\"} 5
     #[test]
     fn the_older_format_names_a_counter_by_its_sample_and_has_no_units() {
         let rendered = render(TEXT, Format::Prometheus);
-        assert!(
-            rendered.contains("# TYPE orders_total counter\n"),
-            "{rendered}"
-        );
-        assert!(
-            !rendered.contains("# UNIT") && !rendered.contains("# EOF"),
-            "{rendered}"
-        );
+        assert!(rendered.contains("# TYPE orders_total counter\n"), "{rendered}");
+        assert!(!rendered.contains("# UNIT") && !rendered.contains("# EOF"), "{rendered}");
     }
 
     #[test]
@@ -309,14 +284,8 @@ orders_total{service=\"b\"} 5
             name: "orders".to_owned(),
             description: "Orders placed.".to_owned(),
             base_unit: None,
-            measurements: vec![Measurement {
-                statistic: Statistic::Count,
-                value: 7.0,
-            }],
-            available_tags: vec![AvailableTag {
-                tag: "service".to_owned(),
-                values,
-            }],
+            measurements: vec![Measurement { statistic: Statistic::Count, value: 7.0 }],
+            available_tags: vec![AvailableTag { tag: "service".to_owned(), values }],
         };
         assert_eq!(report, Some(expected));
     }

@@ -48,14 +48,8 @@ impl RequestTimes {
         status: StatusCode,
         started: Instant,
     ) {
-        let labels = RequestLabels {
-            method,
-            uri: Route(route),
-            status: status.as_u16(),
-        };
-        self.0
-            .get_or_create(&labels)
-            .observe(started.elapsed().as_secs_f64());
+        let labels = RequestLabels { method, uri: Route(route), status: status.as_u16() };
+        self.0.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
     }
 
     /// The method as a label.

@@ -25,29 +25,16 @@ struct Described {
     unit: Option<Unit>,
 }
 
-const START_TIME: Described = Described {
-    name: "process_start_time",
-    help: "When the process started, since 1970.",
-    unit: Some(Unit::Seconds),
-};
+const START_TIME: Described =
+    Described { name: "process_start_time", help: "When the process started, since 1970.", unit: Some(Unit::Seconds) };
 
-const CPU_TIME: Described = Described {
-    name: "process_cpu",
-    help: "User and system CPU time spent.",
-    unit: Some(Unit::Seconds),
-};
+const CPU_TIME: Described =
+    Described { name: "process_cpu", help: "User and system CPU time spent.", unit: Some(Unit::Seconds) };
 
-const RESIDENT: Described = Described {
-    name: "process_resident_memory",
-    help: "Memory held in RAM.",
-    unit: Some(Unit::Bytes),
-};
+const RESIDENT: Described =
+    Described { name: "process_resident_memory", help: "Memory held in RAM.", unit: Some(Unit::Bytes) };
 
-const OPEN_FILES: Described = Described {
-    name: "process_open_fds",
-    help: "File descriptors open.",
-    unit: None,
-};
+const OPEN_FILES: Described = Described { name: "process_open_fds", help: "File descriptors open.", unit: None };
 
 #[derive(Debug)]
 pub(crate) struct System {
@@ -58,9 +45,7 @@ pub(crate) struct System {
 impl System {
     pub(crate) fn starting_now() -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            started: since_1970.unwrap_or_default().as_secs_f64(),
-        }
+        Self { started: since_1970.unwrap_or_default().as_secs_f64() }
     }
 }
 
@@ -80,11 +65,7 @@ impl Collector for System {
     }
 }
 
-fn tell(
-    encoder: &mut DescriptorEncoder,
-    described: &Described,
-    metric: &dyn EncodeMetric,
-) -> fmt::Result {
+fn tell(encoder: &mut DescriptorEncoder, described: &Described, metric: &dyn EncodeMetric) -> fmt::Result {
     let Described { name, help, unit } = described;
     let kind = metric.metric_type();
     metric.encode(encoder.encode_descriptor(name, help, unit.as_ref(), kind)?)
@@ -101,9 +82,7 @@ fn cpu_seconds() -> Option<f64> {
 
 fn resident_bytes() -> Option<u64> {
     let status = read_to_string("/proc/self/status").ok()?;
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

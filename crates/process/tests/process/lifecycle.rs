@@ -1,8 +1,5 @@
 //! From start to stop.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::error::Error as _;
 use std::future::pending;
@@ -49,10 +46,7 @@ async fn a_failure_reported_from_anywhere_is_what_finish_returns_and_only_the_fi
     process.fail("no disk");
     process.fail("nothing works");
     assert!(process.stop().is_cancelled());
-    assert_eq!(
-        process.finish(PATIENCE).await.unwrap_err().to_string(),
-        "no disk"
-    );
+    assert_eq!(process.finish(PATIENCE).await.unwrap_err().to_string(), "no disk");
 }
 
 #[tokio::test]
@@ -75,10 +69,7 @@ async fn finish_names_the_tasks_that_do_not_stop() {
     process.spawn("stuck", pending::<()>());
     process.spawn("done", async {});
     let failure = process.finish(Duration::from_millis(50)).await.unwrap_err();
-    assert!(
-        matches!(&failure, Failure::Unfinished { tasks, .. } if tasks == &["stuck"]),
-        "{failure}"
-    );
+    assert!(matches!(&failure, Failure::Unfinished { tasks, .. } if tasks == &["stuck"]), "{failure}");
 }
 
 #[tokio::test]
@@ -86,16 +77,8 @@ async fn a_signal_stops_the_process() {
     let process = Process::new("test");
     process.on_signals().unwrap();
     let pid = std::process::id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    tokio::time::timeout(PATIENCE, process.stop().cancelled())
-        .await
-        .unwrap();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    tokio::time::timeout(PATIENCE, process.stop().cancelled()).await.unwrap();
     process.finish(PATIENCE).await.unwrap();
 }
 

@@ -1,8 +1,5 @@
 //! Over real connections.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,12 +67,7 @@ async fn a_request_under_way_is_answered_while_the_process_stops() {
     };
     let router = Router::new().route("/slow", get(handler));
     let openapi = support::service().openapi;
-    let (process, address, server) = start(Service {
-        name: "slow",
-        router,
-        openapi,
-    })
-    .await;
+    let (process, address, server) = start(Service { name: "slow", router, openapi }).await;
 
     let mut idle = TcpStream::connect(address).await.unwrap();
     let mut busy = TcpStream::connect(address).await.unwrap();
@@ -108,10 +100,7 @@ async fn a_large_upload_reads_its_refusal() {
     );
     let answer = exchange(&mut stream, &request).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert!(
-        !answer.to_ascii_lowercase().contains("\r\nserver:"),
-        "{answer}"
-    );
+    assert!(!answer.to_ascii_lowercase().contains("\r\nserver:"), "{answer}");
     process.stop().cancel();
     server.await.unwrap().unwrap();
 }

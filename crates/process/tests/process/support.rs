@@ -1,8 +1,5 @@
 //! A small service that shows every habit, and a way to ask it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use axum::Router;
 use axum::body::Body;
@@ -47,9 +44,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn json(&self) -> Value {
@@ -66,10 +61,7 @@ impl Answer {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem = self.json();
-        assert_eq!(
-            problem["type"],
-            format!("https://ordersystem.dev/problems/{slug}")
-        );
+        assert_eq!(problem["type"], format!("https://ordersystem.dev/problems/{slug}"));
         assert_eq!(problem["status"], status);
         assert!(problem["title"].is_string());
         problem
@@ -83,11 +75,7 @@ pub fn service() -> Service {
         .routes(routes!(get_one))
         .routes(routes!(fail))
         .split_for_parts();
-    Service {
-        name: "thing",
-        router,
-        openapi,
-    }
+    Service { name: "thing", router, openapi }
 }
 
 /// The service in a process of its own.
@@ -101,11 +89,7 @@ pub async fn ask(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    }
+    Answer { status: parts.status, headers: parts.headers, body }
 }
 
 pub async fn get(app: &Router, path: &str) -> Answer {

@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::body::{AdjustStock, CountStock};
-use super::page::{MovementAnswer, MovementPage, PageQuery, StockAnswer, StockPage};
+use super::pages::{MovementAnswer, MovementPage, PageQuery, StockAnswer, StockPage};
 use super::{Answer, refused};
 use crate::stock::{Balance, Change, Command, Rejection};
 use crate::view::{Kind, Movement};
@@ -123,10 +123,6 @@ async fn the_cursor_of_a_page_asks_for_what_comes_after() {
     let next = page_query(&format!("limit=2&cursor={cursor}")).await.expect("can be read");
     // then
     assert_eq!(next.behind().expect("is good"), Some(product("SKU/é")));
-    assert_eq!(
-        next.next_link(&"/v1/inventory?cursor=x".parse().expect("is a URI"), "abc"),
-        "</v1/inventory?limit=2&cursor=abc>; rel=\"next\""
-    );
 }
 
 #[test]
@@ -134,16 +130,6 @@ fn the_last_page_has_no_cursor() {
     let products = ["a", "b"].map(|name| (product(name), Balance::default()));
     assert_eq!(StockPage::of(products.into(), 2).next_cursor, None);
     assert_eq!(MovementPage::of(vec![], 2), MovementPage { data: vec![], next_cursor: None });
-}
-
-#[tokio::test]
-async fn a_limit_is_1_to_200() {
-    assert_eq!(page_query("").await.expect("can be read").size().expect("is good"), 50);
-    assert_eq!(page_query("limit=200").await.expect("can be read").size().expect("is good"), 200);
-    for limit in [0, 201] {
-        let query = page_query(&format!("limit={limit}")).await.expect("can be read");
-        assert_eq!(query.size().expect_err("is bad").status(), StatusCode::BAD_REQUEST);
-    }
 }
 
 #[tokio::test]

@@ -5,14 +5,14 @@ use contract::ProductId;
 use journal::Query;
 use uuid::Uuid;
 
-use super::rows::{NewKey, Rows};
+use super::rows::Rows;
 use crate::stock::{Balance, Hold};
 
-pub(super) const ADD_STOCK: &str = "
+pub(super) const INSERT_STOCK: &str = "
 INSERT INTO stock (product_id, available, reserved, sold, version, stream_version)
 SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int4[])";
 
-pub(super) const CHANGE_STOCK: &str = "
+pub(super) const UPDATE_STOCK: &str = "
 UPDATE stock s SET available = v.available, reserved = v.reserved, sold = v.sold, version = v.version,
     stream_version = v.stream_version
 FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int4[])
@@ -20,69 +20,49 @@ FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int4
 WHERE s.product_id = v.product_id";
 
 /// A row's arrays come as the lines of one text, because `unnest` takes arrays of arrays apart altogether.
-pub(super) const ADD_HOLDS: &str = r"
+pub(super) const INSERT_HOLDS: &str = r"
 INSERT INTO reservation (order_id, revision, status, version, products, quantities)
 SELECT v.order_id, v.revision, v.status, v.version, string_to_array(v.products, E'\n'),
     string_to_array(v.quantities, E'\n')::int8[]
 FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::text[], $6::text[])
     AS v (order_id, revision, status, version, products, quantities)";
 
-pub(super) const CHANGE_HOLDS: &str = r"
+pub(super) const UPDATE_HOLDS: &str = r"
 UPDATE reservation r SET revision = v.revision, status = v.status, version = v.version,
     products = string_to_array(v.products, E'\n'), quantities = string_to_array(v.quantities, E'\n')::int8[]
 FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::text[], $6::text[])
     AS v (order_id, revision, status, version, products, quantities)
 WHERE r.order_id = v.order_id";
 
-pub(super) const KEEP_KEYS: &str = "
-INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int4[], $6::timestamptz[])";
-
 /// The statements that store what changed.
 pub(super) fn write(rows: &Rows) -> Vec<Query> {
-    let stock = [stock(ADD_STOCK, &rows.new_products()), stock(CHANGE_STOCK, &rows.changed_products())];
-    let holds = [holds(ADD_HOLDS, &rows.new_holds()), holds(CHANGE_HOLDS, &rows.changed_holds())];
-    stock.into_iter().chain(holds).chain([keys(rows.new_keys())]).flatten().collect()
+    let stock = [stock(INSERT_STOCK, &rows.new_products()), stock(UPDATE_STOCK, &rows.changed_products())];
+    let holds = [holds(INSERT_HOLDS, &rows.new_holds()), holds(UPDATE_HOLDS, &rows.changed_holds())];
+    stock.into_iter().chain(holds).chain([rows.keys().write()]).flatten().collect()
 }
 
 fn stock(sql: &'static str, products: &[(&ProductId, &Balance)]) -> Option<Query> {
     (!products.is_empty()).then(|| {
         Query::new(sql)
-            .bind(column(products, |(product, _)| product.to_string()))
-            .bind(column(products, |(_, balance)| balance.available))
-            .bind(column(products, |(_, balance)| balance.reserved))
-            .bind(column(products, |(_, balance)| balance.sold))
-            .bind(column(products, |(_, balance)| balance.version))
-            .bind(column(products, |(_, balance)| balance.stream_version))
+            .bind_each(products, |(product, _)| product.to_string())
+            .bind_each(products, |(_, balance)| balance.available)
+            .bind_each(products, |(_, balance)| balance.reserved)
+            .bind_each(products, |(_, balance)| balance.sold)
+            .bind_each(products, |(_, balance)| balance.version)
+            .bind_each(products, |(_, balance)| balance.stream_version)
     })
 }
 
 fn holds(sql: &'static str, holds: &[(&Uuid, &Hold)]) -> Option<Query> {
     (!holds.is_empty()).then(|| {
         Query::new(sql)
-            .bind(column(holds, |(order, _)| **order))
-            .bind(column(holds, |(_, hold)| hold.revision))
-            .bind(column(holds, |(_, hold)| hold.status.as_str()))
-            .bind(column(holds, |(_, hold)| hold.version))
-            .bind(column(holds, |(_, hold)| lines(hold.units.iter().map(|units| units.product.to_string()))))
-            .bind(column(holds, |(_, hold)| lines(hold.units.iter().map(|units| units.quantity.to_string()))))
+            .bind_each(holds, |(order, _)| **order)
+            .bind_each(holds, |(_, hold)| hold.revision)
+            .bind_each(holds, |(_, hold)| hold.status.as_str())
+            .bind_each(holds, |(_, hold)| hold.version)
+            .bind_each(holds, |(_, hold)| lines(hold.units.iter().map(|units| units.product.to_string())))
+            .bind_each(holds, |(_, hold)| lines(hold.units.iter().map(|units| units.quantity.to_string())))
     })
-}
-
-fn keys(keys: &[NewKey]) -> Option<Query> {
-    (!keys.is_empty()).then(|| {
-        Query::new(KEEP_KEYS)
-            .bind(column(keys, |new| new.key.scope.clone()))
-            .bind(column(keys, |new| new.key.text.clone()))
-            .bind(column(keys, |new| new.key.request_hash.to_vec()))
-            .bind(column(keys, |new| new.stream))
-            .bind(column(keys, |new| new.version))
-            .bind(column(keys, |new| new.at))
-    })
-}
-
-fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
 }
 
 /// Texts as the lines of one: no product's id has a line's end in it.

@@ -2,17 +2,14 @@
 //!
 //! Statements are typed rather than prepared: they cost one round trip, and the planner sees the tables as they are now.
 
-use chrono::{DateTime, Utc};
 use contract::ProductId;
-use contract::event::UnreadableData;
 use contract::stock::{StockEvent, stream_of};
-use deadpool_postgres::{Pool, PoolError};
-use journal::UnreadableRow;
+use deadpool_postgres::Pool;
+use journal::{Cells, ReadError, UnreadableRow};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::cells::Cells;
 use crate::stock::{Balance, Hold, Units};
 use crate::view::{Movement, movements};
 
@@ -30,33 +27,6 @@ const PAGE: &str = "
 SELECT product_id, available, reserved, sold, version, stream_version FROM stock
 WHERE product_id > $1 ORDER BY product_id LIMIT $2";
 
-const EVENT: &str = "SELECT kind, data, at FROM event WHERE stream_id = $1 AND version = $2";
-
-/// Keys that another process deletes at this moment are left to it.
-const PURGE_KEYS: &str = "
-DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
-/// Keys deleted by one statement: some milliseconds of work, so that it never holds up a batch for long.
-pub const KEYS_PURGED_AT_ONCE: u32 = 1000;
-
-/// Why stock could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// No connection to the database could be had.
-    #[error("cannot connect to the database")]
-    Connect(#[from] PoolError),
-    /// The database did not answer.
-    #[error("cannot query the database")]
-    Query(#[from] tokio_postgres::Error),
-    /// A row is not what this service writes.
-    #[error(transparent)]
-    Row(#[from] UnreadableRow),
-    /// An event is not what this service writes.
-    #[error(transparent)]
-    Event(#[from] UnreadableData),
-}
-
 /// The balance of a product, if it is known.
 pub async fn find(reads: &Pool, product: &ProductId) -> Result<Option<Balance>, ReadError> {
     let rows = reads.get().await?.query_typed(FIND, &[(&product.as_str(), Type::TEXT)]).await?;
@@ -73,19 +43,10 @@ pub async fn page(reads: &Pool, after: Option<&ProductId>, limit: u16) -> Result
 /// The adjustment that is event `version` of the product's stream, if that is one.
 pub async fn adjustment(reads: &Pool, product: &ProductId, version: i32) -> Result<Option<Movement>, ReadError> {
     let stream = stream_of(product);
-    let rows = reads.get().await?.query_typed(EVENT, &[(&stream, Type::UUID), (&version, Type::INT4)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let mut cells = Cells::of("inventory.event", row);
-    let (kind, data): (&str, &[u8]) = (cells.take()?, cells.take()?);
-    let at: DateTime<Utc> = cells.take()?;
-    Ok(StockEvent::decode(kind, data)?.and_then(|event| movements(&event, stream, at).pop()))
-}
-
-/// Deletes up to [`KEYS_PURGED_AT_ONCE`] idempotency keys that were used before `before`; answers how many.
-pub async fn purge_keys(reads: &Pool, before: DateTime<Utc>) -> Result<u64, ReadError> {
-    let limit = i64::from(KEYS_PURGED_AT_ONCE);
-    let parameters = [(&before as _, Type::TIMESTAMPTZ), (&limit as _, Type::INT8)];
-    Ok(reads.get().await?.execute_typed(PURGE_KEYS, &parameters).await?)
+    let events = journal::events(reads, stream, version..=version).await?;
+    let Some(stored) = events.first() else { return Ok(None) };
+    let event = StockEvent::decode(&stored.kind, stored.bytes())?;
+    Ok(event.and_then(|event| movements(&event, stream, stored.at).pop()))
 }
 
 /// The product that a row of [`STOCK`] holds.

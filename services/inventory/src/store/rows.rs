@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use contract::ProductId;
 use contract::stock::StockEvent;
 use journal::Decision;
+use journal::idempotency::{Key, KeyReused, Keys};
 use uuid::Uuid;
 
-use super::{Answer, Key, Request};
+use super::{Answer, Request};
 use crate::stock::{Balance, Command, Hold, Rejection, Stock, product_of};
 use crate::view::Movement;
 
@@ -17,8 +17,7 @@ use crate::view::Movement;
 pub struct Rows {
     stock: Stock,
     stored: Stored,
-    keys: HashMap<(String, String), Used>,
-    new_keys: Vec<NewKey>,
+    keys: Keys,
     /// How many facts came again or too late.
     pub(super) ignored: u64,
 }
@@ -28,20 +27,6 @@ pub struct Rows {
 struct Stored {
     products: HashMap<ProductId, i64>,
     holds: HashMap<Uuid, i32>,
-}
-
-/// A key that was used, and the event of the product's stream that came of it.
-pub(super) struct Used {
-    pub request_hash: Vec<u8>,
-    pub version: i32,
-}
-
-/// A key that is to be kept.
-pub(super) struct NewKey {
-    pub key: Key,
-    pub stream: Uuid,
-    pub version: i32,
-    pub at: DateTime<Utc>,
 }
 
 impl Rows {
@@ -57,14 +42,14 @@ impl Rows {
         self.stock.holds.insert(order, hold);
     }
 
-    /// Takes in a key that is stored.
-    pub(super) fn take_key(&mut self, scope: String, text: String, used: Used) {
-        self.keys.insert((scope, text), used);
+    /// Takes in the keys that are stored.
+    pub(super) fn take_keys(&mut self, keys: Keys) {
+        self.keys = keys;
     }
 
     /// Settles one request.
     pub(super) fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
-        if let Some(answer) = request.key.as_ref().and_then(|key| self.answered(key)) {
+        if let Some(answer) = request.key.as_ref().and_then(|key| self.again(key)) {
             return answer;
         }
         let command = &request.command;
@@ -81,18 +66,21 @@ impl Rows {
             (Command::Count { product, .. }, _) => Answer::Counted { balance: self.stock.balance(product), is_new },
             (Command::Adjust(_), [StockEvent::Adjusted(adjusted)]) => {
                 let version = self.stock.balance(&adjusted.product_id).stream_version;
-                self.keep(request, version, decision.now());
+                if let Some(key) = &request.key {
+                    self.keys.keep(key.clone(), command.stream(), version, decision.now());
+                }
                 Answer::Adjusted(Movement::adjusted(adjusted, decision.now()))
             }
             _ => Answer::Noted,
         }
     }
 
-    /// The answer that the key got before, if there is one.
-    fn answered(&self, key: &Key) -> Option<Answer> {
-        let used = self.keys.get(&(key.scope.clone(), key.text.clone()))?;
-        let same = used.request_hash == key.request_hash;
-        Some(if same { Answer::AdjustedBefore(used.version) } else { Answer::KeyReused })
+    /// What a key's next user is told; nothing for the first.
+    fn again(&self, key: &Key) -> Option<Answer> {
+        match self.keys.used(key) {
+            Ok(used) => used.map(|used| Answer::AdjustedBefore(used.version)),
+            Err(KeyReused) => Some(Answer::KeyReused),
+        }
     }
 
     fn rejected(&mut self, rejection: Rejection) -> Answer {
@@ -107,13 +95,6 @@ impl Rows {
             Some(product) => decision.append_about(product.as_str(), stream, version, event),
             None => decision.append(stream, version, event),
         }
-    }
-
-    fn keep(&mut self, request: &Request, version: i32, at: DateTime<Utc>) {
-        let Some(key) = request.key.clone() else { return };
-        let used = Used { request_hash: key.request_hash.to_vec(), version };
-        self.keys.insert((key.scope.clone(), key.text.clone()), used);
-        self.new_keys.push(NewKey { key, stream: request.command.stream(), version, at });
     }
 
     /// Products that have no row yet.
@@ -141,8 +122,8 @@ impl Rows {
         self.stock.holds.iter().filter(|(order, hold)| changed(*order, hold.version)).collect()
     }
 
-    /// Keys that were not used before.
-    pub(super) fn new_keys(&self) -> &[NewKey] {
-        &self.new_keys
+    /// The keys of the batch.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 }

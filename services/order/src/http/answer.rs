@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::http::header::ETAG;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use journal::ReadError;
+use process::headers::etag;
 use process::{Json, Problem, Violation};
 use tracing::error;
 
-use super::headers::etag;
 use crate::order::{Action, Order, Refusal, Shown};
-use crate::store::{Answer, ReadError};
+use crate::store::Answer;
 
 /// An order, with its version as its `ETag`.
 pub(super) fn answer(status: StatusCode, order: &Shown) -> Response {
@@ -27,7 +28,7 @@ pub(super) fn order_of(answer: Answer) -> Result<Arc<Order>, Problem> {
     match answer {
         Answer::Order(order) => Ok(order),
         Answer::NotFound => Err(Problem::not_found()),
-        Answer::KeyReused => Err(key_reused()),
+        Answer::KeyReused => Err(Problem::idempotency_key_reused()),
         Answer::Refused(refusal) => Err(refused(&refusal)),
         Answer::Replayed(_) | Answer::Noted => {
             error!(?answer, "a command was answered as another would be");
@@ -57,11 +58,6 @@ fn refused(refusal: &Refusal) -> Problem {
     }
 }
 
-fn key_reused() -> Problem {
-    let title = "The idempotency key was used for another request";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", title)
-}
-
 /// The problem of a request that must say which version it is about and does not.
 pub(super) fn precondition_required() -> Problem {
     let title = "The request must say which version it is about";
@@ -72,10 +68,7 @@ pub(super) fn precondition_required() -> Problem {
 /// The problem of orders that could not be read; logs why.
 pub(super) fn unread(error: &ReadError) -> Problem {
     error!(error = error as &dyn std::error::Error, "cannot read orders");
-    match error {
-        ReadError::Connect(_) | ReadError::Query(_) => Problem::unavailable(),
-        ReadError::Row(_) | ReadError::Event(_) => Problem::internal(),
-    }
+    error.problem()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ fn lanes() -> Lanes {
 #[test]
 fn an_order_with_a_key_is_in_the_lane_of_its_key() {
     for text in ["a", "b", "c", "d"] {
-        let key = Key::of(text.into(), &fixtures::place(None));
+        let key = store::key(text, &fixtures::place(None));
         assert_eq!(lanes().of_order(new_id(lanes(), &[], Some(&key))), lanes().of_key(text));
     }
 }

@@ -1,6 +1,6 @@
 //! What people and the clock ask of an order, and what comes of it.
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use contract::{
     Currency, CustomerId,
     order::{Amended, Cancelled, Expired, Line, OrderEvent, PaymentMethod, Placed},
@@ -8,9 +8,6 @@ use contract::{
 use serde::Serialize;
 
 use super::{Action, Order, Shown, Status};
-
-/// Digits of a second that the database keeps: microseconds.
-const SECOND_DIGITS: u16 = 6;
 
 /// What the operator sets.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +107,7 @@ impl Place {
             lines: self.lines.clone(),
             total: self.total,
             payment: self.payment.clone(),
-            // The row keeps what the event says, so the event says no more than a row can keep.
-            expires_at: (now + policy.payment_timeout).trunc_subsecs(SECOND_DIGITS),
+            expires_at: now + policy.payment_timeout,
         }
     }
 }

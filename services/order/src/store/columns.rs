@@ -23,12 +23,6 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::int4[], $6::int8
     AS v (id, status, payment_status, revision, version, total, lines, reason, shortages, updated_at, declines, open)
 WHERE o.id = v.id";
 
-/// The answer to a key's first request is the order's version 1.
-pub(super) const INSERT_KEYS: &str = "
-INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
-SELECT 'orders', v.key, v.request_hash, v.stream_id, 1, v.created_at
-FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) AS v (key, request_hash, stream_id, created_at)";
-
 /// The statements that store what changed.
 pub(super) fn write(rows: &Rows, lanes: Lanes) -> Vec<Query> {
     let placed: Vec<&Order> = orders(rows, |kept| kept.before == Before::Absent);
@@ -40,7 +34,7 @@ pub(super) fn write(rows: &Rows, lanes: Lanes) -> Vec<Query> {
     if !changed.is_empty() {
         queries.push(update(&changed));
     }
-    queries.extend(insert_keys(rows));
+    queries.extend(rows.keys.write());
     queries
 }
 
@@ -50,54 +44,42 @@ fn orders(rows: &Rows, wanted: impl Fn(&Kept) -> bool) -> Vec<&Order> {
 
 fn insert(orders: &[&Order], lanes: Lanes) -> Query {
     Query::new(INSERT)
-        .bind(column(orders, |order| order.shown.id))
-        .bind(column(orders, |order| lanes.of_order(order.shown.id).as_i16()))
-        .bind(column(orders, |order| order.shown.customer_id.to_string()))
-        .bind(column(orders, |order| order.shown.status.as_str()))
-        .bind(column(orders, |order| order.shown.payment_status.as_str()))
-        .bind(column(orders, |order| order.shown.revision))
-        .bind(column(orders, |order| order.shown.version))
-        .bind(column(orders, |order| order.shown.currency.to_string()))
-        .bind(column(orders, |order| order.shown.total))
-        .bind(column(orders, |order| order.shown.lines.as_json().as_bytes().to_vec()))
-        .bind(column(orders, |order| order.shown.reason.clone()))
-        .bind(column(orders, |order| encoded(&order.shown.shortages)))
-        .bind(column(orders, |order| order.shown.placed_at))
-        .bind(column(orders, |order| order.shown.updated_at))
-        .bind(column(orders, |order| order.shown.expires_at))
-        .bind(column(orders, |order| order.payment.as_ref().map(|payment| payment.token.clone())))
-        .bind(column(orders, |order| order.declines))
-        .bind(column(orders, |order| order.shown.status.is_open()))
+        .bind_each(orders, |order| order.shown.id)
+        .bind_each(orders, |order| lanes.of_order(order.shown.id).as_i16())
+        .bind_each(orders, |order| order.shown.customer_id.to_string())
+        .bind_each(orders, |order| order.shown.status.as_str())
+        .bind_each(orders, |order| order.shown.payment_status.as_str())
+        .bind_each(orders, |order| order.shown.revision)
+        .bind_each(orders, |order| order.shown.version)
+        .bind_each(orders, |order| order.shown.currency.to_string())
+        .bind_each(orders, |order| order.shown.total)
+        .bind_each(orders, |order| order.shown.lines.as_json().as_bytes().to_vec())
+        .bind_each(orders, |order| order.shown.reason.clone())
+        .bind_each(orders, |order| encoded(&order.shown.shortages))
+        .bind_each(orders, |order| order.shown.placed_at)
+        .bind_each(orders, |order| order.shown.updated_at)
+        .bind_each(orders, |order| order.shown.expires_at)
+        .bind_each(orders, |order| order.payment.as_ref().map(|payment| payment.token.clone()))
+        .bind_each(orders, |order| order.declines)
+        .bind_each(orders, |order| order.shown.status.is_open())
 }
 
 fn update(changed: &[&Kept]) -> Query {
     let orders: Vec<&Order> = changed.iter().map(|kept| &*kept.order).collect();
     let orders = orders.as_slice();
     Query::new(UPDATE)
-        .bind(column(orders, |order| order.shown.id))
-        .bind(column(orders, |order| order.shown.status.as_str()))
-        .bind(column(orders, |order| order.shown.payment_status.as_str()))
-        .bind(column(orders, |order| order.shown.revision))
-        .bind(column(orders, |order| order.shown.version))
-        .bind(column(orders, |order| order.shown.total))
-        .bind(changed.iter().map(|kept| kept.new_lines()).collect::<Vec<_>>())
-        .bind(column(orders, |order| order.shown.reason.clone()))
-        .bind(column(orders, |order| encoded(&order.shown.shortages)))
-        .bind(column(orders, |order| order.shown.updated_at))
-        .bind(column(orders, |order| order.declines))
-        .bind(column(orders, |order| order.shown.status.is_open()))
-}
-
-fn insert_keys(rows: &Rows) -> Option<Query> {
-    let used = rows.keys.iter().filter_map(|(key, used)| Some((key.to_string(), used, used.now?)));
-    let used: Vec<_> = used.collect();
-    (!used.is_empty()).then(|| {
-        Query::new(INSERT_KEYS)
-            .bind(used.iter().map(|(key, _, _)| key.clone()).collect::<Vec<_>>())
-            .bind(used.iter().map(|(_, used, _)| used.request_hash.clone()).collect::<Vec<_>>())
-            .bind(used.iter().map(|(_, used, _)| used.order).collect::<Vec<_>>())
-            .bind(used.iter().map(|(_, _, now)| *now).collect::<Vec<_>>())
-    })
+        .bind_each(orders, |order| order.shown.id)
+        .bind_each(orders, |order| order.shown.status.as_str())
+        .bind_each(orders, |order| order.shown.payment_status.as_str())
+        .bind_each(orders, |order| order.shown.revision)
+        .bind_each(orders, |order| order.shown.version)
+        .bind_each(orders, |order| order.shown.total)
+        .bind_each(changed, |kept| kept.new_lines())
+        .bind_each(orders, |order| order.shown.reason.clone())
+        .bind_each(orders, |order| encoded(&order.shown.shortages))
+        .bind_each(orders, |order| order.shown.updated_at)
+        .bind_each(orders, |order| order.declines)
+        .bind_each(orders, |order| order.shown.status.is_open())
 }
 
 impl Kept {
@@ -112,10 +94,6 @@ impl Kept {
             _ => Some(self.order.shown.lines.as_json().as_bytes().to_vec()),
         }
     }
-}
-
-fn column<T>(orders: &[&Order], of: impl Fn(&Order) -> T) -> Vec<T> {
-    orders.iter().map(|order| of(order)).collect()
 }
 
 /// Shortages as they are kept: JSON, or nothing.

@@ -1,6 +1,7 @@
 //! Batches in memory: what is decided, what is written, who is told.
 
 use contract::{Lane, stock::Shortage};
+use journal::idempotency::Used;
 use process::Process;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ fn place(id: Uuid, key: Option<Key>) -> Command {
 }
 
 fn key(text: &str) -> Key {
-    Key::of(text.into(), &fixtures::place(None))
+    super::key(text, &fixtures::place(None))
 }
 
 fn learn(order: Uuid, news: News) -> Command {
@@ -138,14 +139,13 @@ fn a_key_that_comes_a_hundred_times_at_once_places_one_order() {
         assert!(matches!(answer, Answer::Replayed(NEW)), "{answer:?}");
     }
     assert_eq!(batch.appended.len(), 1);
-    assert_eq!(batch.written(), [columns::INSERT, columns::INSERT_KEYS]);
+    assert_eq!(batch.written(), [columns::INSERT, idempotency::INSERT]);
 }
 
 #[test]
 fn a_key_that_was_used_before_answers_with_the_order_of_then() {
     let mut batch = Batch::new();
-    let used = Used { request_hash: key("k").request_hash.to_vec(), order: NEW, now: None };
-    batch.rows.keys.insert("k".into(), used);
+    batch.rows.keys = Keys::from_iter([Used { key: key("k"), stream: NEW, version: 1 }]);
     let answer = batch.decide(&place(Uuid::from_u128(8), Some(key("k"))));
     assert!(matches!(answer, Answer::Replayed(NEW)), "{answer:?}");
     assert!(batch.appended.is_empty() && batch.written().is_empty());
@@ -156,7 +156,7 @@ fn a_key_of_another_request_is_refused() {
     let mut batch = Batch::new();
     batch.decide(&place(NEW, Some(key("k"))));
     let other = fixtures::place(Some(fixtures::token()));
-    let other = Placing { id: Uuid::from_u128(8), key: Some(Key::of("k".into(), &other)), place: other };
+    let other = Placing { id: Uuid::from_u128(8), key: Some(super::key("k", &other)), place: other };
     assert!(matches!(batch.decide(&Command::Place(Box::new(other))), Answer::KeyReused));
     assert_eq!(batch.appended.len(), 1);
 }
@@ -184,7 +184,7 @@ fn a_batch_loads_each_order_once_and_keys_only_if_there_are_any() {
     let loaded =
         |commands: &[&Command]| -> Vec<&'static str> { model().load(commands).iter().map(|query| query.sql).collect() };
     assert_eq!(loaded(&[&cancel(NEW), &learn(NEW, News::StockReserved)]), [rows::LOAD]);
-    assert_eq!(loaded(&[&place(NEW, Some(key("k")))]), [rows::LOAD, rows::LOAD_KEYS]);
+    assert_eq!(loaded(&[&place(NEW, Some(key("k")))]), [rows::LOAD, idempotency::LOAD]);
 }
 
 #[tokio::test]

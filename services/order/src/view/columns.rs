@@ -63,34 +63,34 @@ pub(super) fn write(rows: &Rows) -> Vec<Query> {
 
 fn insert(placed: &[&ViewRow]) -> Query {
     Query::new(INSERT)
-        .bind(column(placed, |row| row.shown.id))
-        .bind(column(placed, |row| row.shown.customer_id.to_string()))
-        .bind(column(placed, |row| row.shown.status.as_str()))
-        .bind(column(placed, |row| row.shown.payment_status.as_str()))
-        .bind(column(placed, |row| row.shown.revision))
-        .bind(column(placed, |row| row.shown.version))
-        .bind(column(placed, |row| row.shown.currency.to_string()))
-        .bind(column(placed, |row| row.shown.total))
-        .bind(column(placed, |row| bytes(&row.shown.lines)))
-        .bind(column(placed, |row| row.shown.reason.clone()))
-        .bind(column(placed, |row| encoded(&row.shown.shortages)))
-        .bind(column(placed, |row| row.shown.placed_at))
-        .bind(column(placed, |row| row.shown.updated_at))
-        .bind(column(placed, |row| row.shown.expires_at))
+        .bind_each(placed, |row| row.shown.id)
+        .bind_each(placed, |row| row.shown.customer_id.to_string())
+        .bind_each(placed, |row| row.shown.status.as_str())
+        .bind_each(placed, |row| row.shown.payment_status.as_str())
+        .bind_each(placed, |row| row.shown.revision)
+        .bind_each(placed, |row| row.shown.version)
+        .bind_each(placed, |row| row.shown.currency.to_string())
+        .bind_each(placed, |row| row.shown.total)
+        .bind_each(placed, |row| bytes(&row.shown.lines))
+        .bind_each(placed, |row| row.shown.reason.clone())
+        .bind_each(placed, |row| encoded(&row.shown.shortages))
+        .bind_each(placed, |row| row.shown.placed_at)
+        .bind_each(placed, |row| row.shown.updated_at)
+        .bind_each(placed, |row| row.shown.expires_at)
 }
 
 fn update(changed: &[(Uuid, &Changed)]) -> Query {
     Query::new(UPDATE)
-        .bind(column(changed, |(id, _)| *id))
-        .bind(column(changed, |(_, new)| new.version))
-        .bind(column(changed, |(_, new)| new.at))
-        .bind(column(changed, |(_, new)| new.change.status.map(Status::as_str)))
-        .bind(column(changed, |(_, new)| new.change.payment_status.map(PaymentStatus::as_str)))
-        .bind(column(changed, |(_, new)| new.change.revision))
-        .bind(column(changed, |(_, new)| new.change.total))
-        .bind(column(changed, |(_, new)| new.change.lines.as_ref().map(bytes)))
-        .bind(column(changed, |(_, new)| new.change.reason.clone()))
-        .bind(column(changed, |(_, new)| new.change.shortages.as_deref().and_then(encoded)))
+        .bind_each(changed, |(id, _)| *id)
+        .bind_each(changed, |(_, new)| new.version)
+        .bind_each(changed, |(_, new)| new.at)
+        .bind_each(changed, |(_, new)| new.change.status.map(Status::as_str))
+        .bind_each(changed, |(_, new)| new.change.payment_status.map(PaymentStatus::as_str))
+        .bind_each(changed, |(_, new)| new.change.revision)
+        .bind_each(changed, |(_, new)| new.change.total)
+        .bind_each(changed, |(_, new)| new.change.lines.as_ref().map(bytes))
+        .bind_each(changed, |(_, new)| new.change.reason.clone())
+        .bind_each(changed, |(_, new)| new.change.shortages.as_deref().and_then(encoded))
 }
 
 fn insert_lines(rows: &Rows) -> Option<Query> {
@@ -117,8 +117,4 @@ impl Touched {
 
 fn bytes(lines: &Lines) -> Vec<u8> {
     lines.as_json().as_bytes().to_vec()
-}
-
-fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
 }

@@ -3,11 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use contract::{CustomerId, ProductId};
 use deadpool_postgres::Pool;
+use journal::{Cells, ReadError};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::order::{Shown, Status};
-use crate::store::{Cells, ReadError, read_shown, shown_columns};
+use crate::store::{read_shown, shown_columns};
 
 /// How far the time in an order's id may be from the time of its placing: one minute, far beyond the second for which a
 /// command may wait for its batch, or a clock be set back.

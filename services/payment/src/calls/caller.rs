@@ -59,11 +59,11 @@ impl<G: Gateway> Caller<G> {
         let result = self.provider.ask(call).await;
         let command = Command::Answer { payment: call.key, step: call.step, result };
         let lane = self.journal.lanes().of_order(call.order);
-        self.bring(Request::of(lane, call.order, command)).await;
+        self.bring(Request::of(lane, call.order, command), ticket.trace()).await;
     }
 
-    async fn bring(&self, request: Request) {
-        while let Err(refused) = self.journal.submit(request.lane, request.clone(), None).await {
+    async fn bring(&self, request: Request, trace: Option<&str>) {
+        while let Err(refused) = self.journal.submit(request.lane, request.clone(), trace.map(Into::into)).await {
             if refused != Refused::Overloaded {
                 // The journal says why, once; here it comes by the thousand. What is open is asked again.
                 debug!(order = %request.order, error = %refused, "an answer of the payment provider is lost");

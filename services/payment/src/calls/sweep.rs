@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::Lane;
-use journal::{Journal, OwnedLanes};
+use journal::{Journal, OwnedLanes, ReadError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Calls;
-use crate::store::{self, Accounts, ReadError};
+use crate::store::{self, Accounts};
 
 /// How often due attempts are looked for, and so how late one may be asked about.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ async fn offer(
     // Those under way are found too, and come first as they are due first.
     let limit = i64::try_from(room + calls.under_way()).unwrap_or(i64::MAX);
     for call in store::open(journal.reads(), lanes, by, limit).await? {
-        calls.offer(call);
+        calls.offer(call, None);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@
 mod charge;
 mod desk;
 
-use journal::{Database, DatabaseSettings, DatabaseSettingsError, UnreadableRow};
+use journal::{Cells, Database, DatabaseSettings, DatabaseSettingsError, UnreadableRow};
 use process::Process;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -21,7 +21,6 @@ use tokio_postgres::Row;
 
 use crate::gateway::Gateway;
 use crate::payment::{Call, CallError, Outcome};
-use crate::store::Cells;
 
 #[cfg(test)]
 pub(crate) use charge::settle;
@@ -111,8 +110,8 @@ pub fn read_charge(row: &Row) -> Result<Charge, UnreadableRow> {
         key: cells.take()?,
         token: cells.take()?,
         amount: cells.take()?,
-        currency: cells.take_currency()?,
-        status: cells.take_named(ChargeStatus::named)?,
+        currency: cells.take_named()?,
+        status: cells.take_named()?,
         code: cells.take()?,
         captured: cells.take()?,
         refunded: cells.take()?,

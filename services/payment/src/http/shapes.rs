@@ -5,15 +5,15 @@ use contract::Currency;
 use contract::envelope::TYPE_PREFIX;
 use contract::event::UnreadableData;
 use contract::payment::PaymentEvent;
+use journal::StoredEvent;
+use journal::idempotency::Key;
 use process::{Problem, Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::payment::{Account, Command, Payment, payment_of};
-use crate::store::{Key, StoredEvent};
 
 /// The longest token, in characters; providers' tokens have some dozens. It is kept with each attempt.
 const MAX_TOKEN_CHARACTERS: usize = 255;
@@ -148,13 +148,9 @@ impl PaymentRequest {
         }
     }
 
-    /// The key with what it stands for. The order is part of the key.
+    /// The idempotency key `text` for this request. Each order has keys of its own, which are settled in its lane.
     pub fn key(&self, text: &str) -> Key {
-        let mut hash = Sha256::new();
-        hash.update([u8::from(self.amount.is_some())]);
-        hash.update(self.amount.unwrap_or_default().to_be_bytes());
-        hash.update(&self.token);
-        Key { text: text.into(), request_hash: hash.finalize().into() }
+        Key::of(self.order_id.to_string(), text, &(&self.token, self.amount))
     }
 }
 
@@ -207,7 +203,7 @@ impl PaymentWithHistory {
         let mut account = Account::unheard(order);
         let mut payments: Vec<Self> = Vec::new();
         for stored in events {
-            let Some(event) = stored.decode()? else { continue };
+            let Some(event) = PaymentEvent::decode(&stored.kind, stored.bytes())? else { continue };
             account.evolve(&event);
             let named = account.payment.as_ref().filter(|payment| payment_of(&event) == Some(payment.id));
             let Some(payment) = named else { continue };

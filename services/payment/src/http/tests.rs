@@ -1,27 +1,21 @@
 use axum::body::to_bytes;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta};
 use contract::payment::{Amount, Attempt, Closed, Declined, PaymentEvent, Started};
 use contract::{Currency, Event as _};
+use journal::StoredEvent;
 use process::Problem;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::headers::{idempotency_key, trace};
 use super::shapes::{PaymentAnswer, PaymentList, PaymentRequest, PaymentWithHistory};
 use super::{Answer, created, refused};
 use crate::payment::{Command, Payment, Rejection};
-use crate::store::StoredEvent;
 
 const ORDER: Uuid = Uuid::from_u128(7);
 const FIRST: Uuid = Uuid::from_u128(1);
 const SECOND: Uuid = Uuid::from_u128(2);
-
-fn one_header(name: &'static str, value: &str) -> HeaderMap {
-    let value = HeaderValue::from_bytes(value.as_bytes()).expect("is a header");
-    HeaderMap::from_iter([(HeaderName::from_static(name), value)])
-}
 
 fn request(mut json: Value) -> PaymentRequest {
     json["orderId"] = json!(ORDER);
@@ -175,23 +169,4 @@ fn every_refusal_has_its_problem() {
     assert_eq!(rejected(Rejection::OtherAmount { due: 5 }), (422, "validation-failed"));
     assert_eq!(problem(Answer::KeyReused), (422, "idempotency-key-reused"));
     assert_eq!(problem(Answer::Noted), (500, "internal"));
-}
-
-#[test]
-fn an_idempotency_key_is_quoted_or_bare() {
-    let key = |value: &str| idempotency_key(&one_header("idempotency-key", value));
-    assert_eq!(key("\"a-1\"").expect("is good").as_deref(), Some("a-1"));
-    assert_eq!(key("a-1").expect("is good").as_deref(), Some("a-1"));
-    assert!(idempotency_key(&HeaderMap::new()).expect("is good").is_none());
-    for bad in ["", "\"\"", "a b", "\"a", "é", &"x".repeat(256)] {
-        assert_eq!(key(bad).expect_err("is bad").slug(), "malformed-request", "{bad}");
-    }
-}
-
-#[test]
-fn only_a_well_formed_trace_is_kept() {
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    assert_eq!(trace(&one_header("traceparent", parent)).as_deref(), Some(parent));
-    assert_eq!(trace(&one_header("traceparent", &parent.replace('a', "G"))), None);
-    assert_eq!(trace(&HeaderMap::new()), None);
 }

@@ -2,6 +2,7 @@
 
 use contract::Currency;
 use contract::payment::{Amount, Attempt, PaymentEvent, Started};
+use serde::Deserialize;
 use uuid::Uuid;
 
 /// One attempt to pay for an order.
@@ -26,7 +27,8 @@ pub struct Payment {
 }
 
 /// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The provider is asked to hold the money.
     Authorizing,
@@ -79,11 +81,6 @@ impl Status {
             Self::Refunding => "refunding",
             Self::Refunded => "refunded",
         }
-    }
-
-    /// The status of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
     /// Whether money is, or may be, held or kept under this attempt. An order has at most one such attempt.

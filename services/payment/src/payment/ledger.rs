@@ -2,10 +2,12 @@
 
 use contract::Currency;
 use contract::payment::{Amount, PaymentEvent};
+use serde::Deserialize;
 use uuid::Uuid;
 
 /// Why money moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It was taken.
     Capture,
@@ -21,15 +23,11 @@ impl Kind {
             Self::Refund => "refund",
         }
     }
-
-    /// The kind of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Capture, Self::Refund].into_iter().find(|kind| kind.as_str() == name)
-    }
 }
 
 /// An account of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LedgerAccount {
     /// What the provider owes us.
     Provider,
@@ -44,11 +42,6 @@ impl LedgerAccount {
             Self::Provider => "provider",
             Self::Sales => "sales",
         }
-    }
-
-    /// The account of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Provider, Self::Sales].into_iter().find(|account| account.as_str() == name)
     }
 }
 
@@ -84,16 +77,23 @@ fn lines(money: &Amount, kind: Kind, owed: i64) -> Vec<Posting> {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer as _;
+    use serde::de::value::Error as UnknownName;
+
     use super::*;
+
+    fn named<T: for<'n> Deserialize<'n>>(name: &str) -> Result<T, UnknownName> {
+        T::deserialize(name.into_deserializer())
+    }
 
     #[test]
     fn names_are_read_as_they_are_written() {
         for kind in [Kind::Capture, Kind::Refund] {
-            assert_eq!(Kind::named(kind.as_str()), Some(kind));
+            assert_eq!(named(kind.as_str()), Ok(kind));
         }
         for account in [LedgerAccount::Provider, LedgerAccount::Sales] {
-            assert_eq!(LedgerAccount::named(account.as_str()), Some(account));
+            assert_eq!(named(account.as_str()), Ok(account));
         }
-        assert_eq!((Kind::named("gift"), LedgerAccount::named("till")), (None, None));
+        assert!(named::<Kind>("gift").is_err() && named::<LedgerAccount>("till").is_err());
     }
 }

@@ -3,10 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use journal::Query;
-use uuid::Uuid;
 
+use super::Rows;
 use super::entry::{Changed, Entry};
-use super::{Rows, Used};
 use crate::payment::{Account, Posting};
 
 pub(super) const INSERT_ACCOUNTS: &str = "
@@ -41,10 +40,6 @@ pub(super) const INSERT_POSTINGS: &str = "
     INSERT INTO ledger (payment_id, kind, account, currency, amount, at)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::timestamptz[])";
 
-pub(super) const INSERT_KEYS: &str = "
-    INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int4[], $6::timestamptz[])";
-
 /// The statements that store what changed. An attempt that ended stops being live before the next one begins.
 pub(super) fn write(rows: &Rows) -> Vec<Query> {
     let accounts = |is_new| accounts(rows, is_new);
@@ -57,7 +52,7 @@ pub(super) fn write(rows: &Rows) -> Vec<Query> {
     queries.extend(some(&changed_payments, |changed| update_payments(changed, rows.now)));
     queries.extend(some(&new_payments, |new| insert_payments(new, rows.now)));
     queries.extend(some(&rows.postings, insert_postings));
-    queries.extend(some(&keys(rows), insert_keys));
+    queries.extend(rows.keys.write());
     queries
 }
 
@@ -73,15 +68,15 @@ fn accounts(rows: &Rows, is_new: bool) -> Vec<&Account> {
 
 fn account_columns(query: Query, accounts: &[&Account]) -> Query {
     query
-        .bind(column(accounts, |account| account.order))
-        .bind(column(accounts, |account| account.version))
-        .bind(column(accounts, |account| account.closed))
-        .bind(column(accounts, |account| Some(account.terms.as_ref()?.revision)))
-        .bind(column(accounts, |account| Some(account.terms.as_ref()?.amount)))
-        .bind(column(accounts, |account| Some(account.terms.as_ref()?.currency.to_string())))
-        .bind(column(accounts, |account| Some(account.terms.as_ref()?.welcome)))
-        .bind(column(accounts, |account| account.terms.as_ref()?.token.clone()))
-        .bind(column(accounts, |account| Some(account.payment.as_ref()?.id)))
+        .bind_each(accounts, |account| account.order)
+        .bind_each(accounts, |account| account.version)
+        .bind_each(accounts, |account| account.closed)
+        .bind_each(accounts, |account| Some(account.terms.as_ref()?.revision))
+        .bind_each(accounts, |account| Some(account.terms.as_ref()?.amount))
+        .bind_each(accounts, |account| Some(account.terms.as_ref()?.currency.to_string()))
+        .bind_each(accounts, |account| Some(account.terms.as_ref()?.welcome))
+        .bind_each(accounts, |account| account.terms.as_ref()?.token.clone())
+        .bind_each(accounts, |account| Some(account.payment.as_ref()?.id))
 }
 
 fn payments(rows: &Rows, is_new: bool) -> Vec<Changed<'_>> {
@@ -98,57 +93,35 @@ fn insert_payments(new: &[Changed<'_>], now: DateTime<Utc>) -> Query {
 
 fn changing_columns(query: Query, payments: &[Changed<'_>], now: DateTime<Utc>) -> Query {
     query
-        .bind(column(payments, |row| row.payment.id))
-        .bind(column(payments, |row| row.payment.status.as_str()))
-        .bind(column(payments, |row| row.payment.status.is_live()))
-        .bind(column(payments, |row| row.payment.status.is_open()))
-        .bind(column(payments, |row| row.payment.decline_code.clone()))
-        .bind(column(payments, |row| row.work.version))
-        .bind(column(payments, |row| row.work.due_at))
-        .bind(column(payments, |row| row.work.tries))
-        .bind(column(payments, |_| now))
+        .bind_each(payments, |row| row.payment.id)
+        .bind_each(payments, |row| row.payment.status.as_str())
+        .bind_each(payments, |row| row.payment.status.is_live())
+        .bind_each(payments, |row| row.payment.status.is_open())
+        .bind_each(payments, |row| row.payment.decline_code.clone())
+        .bind_each(payments, |row| row.work.version)
+        .bind_each(payments, |row| row.work.due_at)
+        .bind_each(payments, |row| row.work.tries)
+        .bind_each(payments, |_| now)
 }
 
 fn lasting_columns(query: Query, payments: &[Changed<'_>]) -> Query {
     query
-        .bind(column(payments, |row| row.order))
-        .bind(column(payments, |row| row.work.lane.as_i16()))
-        .bind(column(payments, |row| row.payment.attempt))
-        .bind(column(payments, |row| row.payment.revision))
-        .bind(column(payments, |row| row.payment.amount))
-        .bind(column(payments, |row| row.payment.currency.to_string()))
-        .bind(column(payments, |row| row.payment.token.clone()))
-        .bind(column(payments, |row| row.work.created_at))
+        .bind_each(payments, |row| row.order)
+        .bind_each(payments, |row| row.work.lane.as_i16())
+        .bind_each(payments, |row| row.payment.attempt)
+        .bind_each(payments, |row| row.payment.revision)
+        .bind_each(payments, |row| row.payment.amount)
+        .bind_each(payments, |row| row.payment.currency.to_string())
+        .bind_each(payments, |row| row.payment.token.clone())
+        .bind_each(payments, |row| row.work.created_at)
 }
 
 fn insert_postings(postings: &[(Posting, DateTime<Utc>)]) -> Query {
     Query::new(INSERT_POSTINGS)
-        .bind(column(postings, |(posting, _)| posting.payment))
-        .bind(column(postings, |(posting, _)| posting.kind.as_str()))
-        .bind(column(postings, |(posting, _)| posting.account.as_str()))
-        .bind(column(postings, |(posting, _)| posting.currency.to_string()))
-        .bind(column(postings, |(posting, _)| posting.amount))
-        .bind(column(postings, |(_, at)| *at))
-}
-
-/// A key that was used in the batch: its order, its text, what it was used for, and when.
-type NewKey<'r> = (Uuid, &'r str, &'r Used, DateTime<Utc>);
-
-fn keys(rows: &Rows) -> Vec<NewKey<'_>> {
-    let used = rows.keys.iter().filter_map(|((order, key), used)| Some((*order, &**key, used, used.now?)));
-    used.collect()
-}
-
-fn insert_keys(keys: &[NewKey<'_>]) -> Query {
-    Query::new(INSERT_KEYS)
-        .bind(column(keys, |(order, ..)| order.to_string()))
-        .bind(column(keys, |(_, key, ..)| (*key).to_owned()))
-        .bind(column(keys, |(_, _, used, _)| used.request_hash.clone()))
-        .bind(column(keys, |(order, ..)| *order))
-        .bind(column(keys, |(_, _, used, _)| used.version))
-        .bind(column(keys, |(.., now)| *now))
-}
-
-fn column<T, C>(rows: &[T], of: impl Fn(&T) -> C) -> Vec<C> {
-    rows.iter().map(of).collect()
+        .bind_each(postings, |(posting, _)| posting.payment)
+        .bind_each(postings, |(posting, _)| posting.kind.as_str())
+        .bind_each(postings, |(posting, _)| posting.account.as_str())
+        .bind_each(postings, |(posting, _)| posting.currency.to_string())
+        .bind_each(postings, |(posting, _)| posting.amount)
+        .bind_each(postings, |(_, at)| *at)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use contract::Lane;
 use contract::payment::PaymentEvent;
+use journal::Decision;
 use uuid::Uuid;
 
 use crate::calls::PATIENCE;
@@ -16,6 +17,8 @@ pub(crate) struct Entry {
     pub is_new: bool,
     /// Whether the account's own row changes.
     pub account_changed: bool,
+    /// The trace context of what made the provider be asked what it is asked.
+    pub trace: Option<Box<str>>,
     latest: Option<Latest>,
     ended: Vec<(Payment, Latest)>,
     asked_before: Option<(Uuid, Step)>,
@@ -60,7 +63,7 @@ impl Entry {
     pub fn stored(account: Account, work: Option<Work>) -> Self {
         let latest = work.map(|work| Latest { work, is_new: false, is_changed: false });
         let asked_before = asked(&account);
-        Self { account, is_new: false, account_changed: false, latest, ended: Vec::new(), asked_before }
+        Self { account, is_new: false, account_changed: false, trace: None, latest, ended: Vec::new(), asked_before }
     }
 
     /// An account that is not there.
@@ -69,9 +72,9 @@ impl Entry {
     }
 
     /// Applies the next event of the order's stream.
-    pub fn apply(&mut self, event: &PaymentEvent, lane: Lane, now: DateTime<Utc>) {
+    pub fn apply(&mut self, event: &PaymentEvent, lane: Lane, decision: &Decision<'_>) {
         if matches!(event, PaymentEvent::Started(_)) {
-            self.begin(lane, now);
+            self.begin(lane, decision.now());
         }
         let before = asked(&self.account);
         self.account.evolve(event);
@@ -80,7 +83,8 @@ impl Entry {
         latest.is_changed = true;
         latest.work.version = self.account.version;
         if asked(&self.account) != before {
-            latest.work.await_answer(now);
+            latest.work.await_answer(decision.now());
+            self.trace = decision.trace().map(Into::into);
         }
     }
 

@@ -108,7 +108,7 @@ fn collect(revision: i32, token: Option<&str>) -> Command {
 
 fn pay(key: Option<&str>, hash: u8) -> Request {
     let command = Command::Pay { token: "tok_ok".to_owned(), amount: None };
-    let key = key.map(|text| Key { text: text.into(), request_hash: [hash; 32] });
+    let key = key.map(|text| Key { scope: ORDER.to_string().into(), text: text.into(), request_hash: [hash; 32] });
     Request { lane: LANE, order: ORDER, command, key }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contract::Currency;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::payment::{Call, CallError, Outcome, Step};
@@ -37,7 +38,8 @@ pub struct Charge {
 }
 
 /// Where a charge stands with the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChargeStatus {
     /// The money is held.
     Authorized,
@@ -64,11 +66,6 @@ impl ChargeStatus {
             Self::Voided => "voided",
             Self::Refunded => "refunded",
         }
-    }
-
-    /// The status of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
@@ -168,6 +165,9 @@ pub(crate) fn delivery(call: &Call) -> (Duration, bool) {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer as _;
+    use serde::de::value::Error as UnknownName;
+
     use super::*;
 
     fn call(step: Step, token: &str) -> Call {
@@ -255,9 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_found_by_its_name() {
+    fn a_status_is_read_as_it_is_written() {
         for status in ChargeStatus::ALL {
-            assert_eq!(ChargeStatus::named(status.as_str()), Some(status));
+            let read: Result<_, UnknownName> = ChargeStatus::deserialize(status.as_str().into_deserializer());
+            assert_eq!(read, Ok(status));
         }
     }
 }

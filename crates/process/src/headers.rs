@@ -1,8 +1,10 @@
-//! What a request's headers say.
+//! What a request's headers say beside the answer it wants: its idempotency key, the trace it is part of and the versions
+//! that its caller has; and the headers that answer them.
 
 use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, HeaderName};
-use process::Problem;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::Problem;
 
 /// The longest idempotency key, in characters.
 const MAX_KEY_CHARACTERS: usize = 255;
@@ -13,13 +15,12 @@ const TRACEPARENT_CHARACTERS: usize = 55;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The `ETag` of a version.
-pub(super) fn etag(version: i64) -> String {
-    format!("\"{version}\"")
-}
+/// Says that the idempotency key was used before, and that this is the answer of then.
+pub const REPLAYED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
 
 /// The key that makes the request repeatable, without the quotes that it may have.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     let key = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(unquoted);
@@ -41,16 +42,8 @@ fn is_key(key: &str) -> bool {
     (1..=MAX_KEY_CHARACTERS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether the caller has this version already (RFC 9110, 13.1.2).
-pub(super) fn is_known(headers: &HeaderMap, version: i64) -> bool {
-    let current = etag(version);
-    let lines = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|line| line.to_str().ok());
-    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current)
-}
-
 /// The trace context that the request is part of, if it has a well-formed one.
-pub(super) fn trace(headers: &HeaderMap) -> Option<Box<str>> {
+pub fn trace(headers: &HeaderMap) -> Option<Box<str>> {
     let trace = headers.get(TRACEPARENT)?.to_str().ok()?;
     let is_dash = |place| matches!(place, 2 | 35 | 52);
     let fits = |(place, byte): (usize, u8)| match byte {
@@ -62,21 +55,41 @@ pub(super) fn trace(headers: &HeaderMap) -> Option<Box<str>> {
     well_formed.then(|| trace.into())
 }
 
+/// The `ETag` of a version.
+pub fn etag(version: impl Into<i64>) -> HeaderValue {
+    HeaderValue::try_from(tag(version.into())).expect("a number in quotes is a header's value")
+}
+
+/// Whether the caller has this version already (RFC 9110, 13.1.2).
+pub fn is_known(headers: &HeaderMap, version: impl Into<i64>) -> bool {
+    let current = tag(version.into());
+    elements(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current)
+}
+
+fn tag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// The elements of a header whose value is a list, over all its lines.
+pub fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn with(name: &HeaderName, values: &[&str]) -> HeaderMap {
-        let value = |value: &&str| (name.clone(), HeaderValue::from_str(value).expect("a value"));
+        let value = |value: &&str| (name.clone(), HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
         values.iter().map(value).collect()
     }
 
     #[test]
     fn a_key_is_the_same_with_quotes_and_without() {
-        for value in ["found-42", "\"found-42\""] {
+        for value in ["order-42", "\"order-42\""] {
             let headers = with(&IDEMPOTENCY_KEY, &[value]);
-            assert_eq!(idempotency_key(&headers).expect("a key"), Some("found-42"));
+            assert_eq!(idempotency_key(&headers).expect("a key"), Some("order-42"));
         }
         assert_eq!(idempotency_key(&HeaderMap::new()).expect("none"), None);
         assert!(idempotency_key(&with(&IDEMPOTENCY_KEY, &[&"k".repeat(255)])).is_ok());
@@ -85,18 +98,10 @@ mod tests {
     #[test]
     fn a_key_that_is_empty_long_invisible_half_quoted_or_one_of_two_is_refused() {
         let long = "k".repeat(256);
-        for values in [&[""] as &[_], &["\"\""], &[&long], &["a b"], &["\"a"], &["\"a\\\"b\""], &["a", "b"]] {
+        for values in [&[""] as &[_], &["\"\""], &[&long], &["a b"], &["é"], &["\"a"], &["\"a\\\"b\""], &["a", "b"]] {
             let headers = with(&IDEMPOTENCY_KEY, values);
             assert_eq!(idempotency_key(&headers).expect_err("no key").slug(), "malformed-request", "{values:?}");
         }
-    }
-
-    #[test]
-    fn a_version_is_known_by_its_tag_weak_or_strong_or_by_any() {
-        let known = |value| is_known(&with(&IF_NONE_MATCH, &[value]), 3);
-        assert!(known("\"3\"") && known("W/\"3\"") && known("\"1\", \"3\"") && known("*"));
-        assert!(!known("\"4\"") && !known("3"));
-        assert!(!is_known(&HeaderMap::new(), 3));
     }
 
     #[test]
@@ -107,5 +112,15 @@ mod tests {
         for bad in ["", "00-xyz", &good.to_uppercase(), &good.replace('-', "0"), &format!("{good}0")] {
             assert_eq!(traced(bad), None, "{bad}");
         }
+        assert_eq!(trace(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_version_is_known_by_its_tag_weak_or_strong_or_by_any() {
+        assert_eq!(etag(3), "\"3\"");
+        let known = |value| is_known(&with(&IF_NONE_MATCH, &[value]), 3);
+        assert!(known("\"3\"") && known("W/\"3\"") && known("\"1\", \"3\"") && known("*"));
+        assert!(!known("\"4\"") && !known("3"));
+        assert!(!is_known(&HeaderMap::new(), 3));
     }
 }

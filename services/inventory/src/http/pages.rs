@@ -1,24 +1,17 @@
-//! Answers, and pages of them: their size, their cursors, and the link to the next.
+//! Pages: from where on they list, and what they show.
 
 use std::str::FromStr;
 
-use axum::http::Uri;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use contract::ProductId;
 use process::Problem;
+use process::page::{self, Cursor, UnknownCursor};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::stock::Balance;
 use crate::view::{Kind, Movement};
-
-/// Entries of a page when the request does not say.
-const DEFAULT_LIMIT: u16 = 50;
-/// The most entries of a page: more would make an answer that no one reads at once.
-const MAX_LIMIT: u16 = 200;
 
 /// Which page is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -27,7 +20,7 @@ const MAX_LIMIT: u16 = 200;
 pub(super) struct PageQuery {
     /// How many at most; 50 unless given
     #[param(minimum = 1, maximum = 200)]
-    limit: Option<u16>,
+    pub limit: Option<u16>,
     /// `nextCursor` of the page before
     cursor: Option<String>,
 }
@@ -111,23 +104,12 @@ pub(super) struct MovementPage {
 }
 
 impl PageQuery {
-    /// How many entries are on the page.
-    pub fn size(&self) -> Result<u16, Problem> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        let bad = || Problem::malformed().detail(format!("bad query: limit: must be 1 to {MAX_LIMIT}"));
-        if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(bad()) }
-    }
-
     /// The last entry of the page before; nothing for the first page.
     pub fn behind<T: FromStr>(&self) -> Result<Option<T>, Problem> {
-        let bad = || Problem::malformed().detail("bad query: cursor: not a cursor that was given out");
-        self.cursor.as_deref().map(|cursor| read(cursor).ok_or_else(bad)).transpose()
-    }
-
-    /// The `Link` to the next page: the same request from `cursor` on.
-    pub fn next_link(&self, uri: &Uri, cursor: &str) -> String {
-        let limit = self.limit.map(|limit| format!("limit={limit}&")).unwrap_or_default();
-        format!("<{}?{limit}cursor={cursor}>; rel=\"next\"", uri.path())
+        let position = self.cursor.as_deref().map(|text| text.parse().map(|Cursor(position)| position));
+        position
+            .transpose()
+            .map_err(|error: UnknownCursor| Problem::malformed().detail(format!("bad query: cursor: {error}")))
     }
 }
 
@@ -141,7 +123,7 @@ impl StockAnswer {
 impl StockPage {
     /// A page of up to `limit` products; what is beyond only tells that there is a next page.
     pub fn of(products: Vec<(ProductId, Balance)>, limit: u16) -> Self {
-        let (products, next_cursor) = cut(products, limit, |(product, _)| product.to_string());
+        let (products, next_cursor) = page::cut(products, limit, |(product, _)| product.clone());
         let data = products.into_iter().map(|(product, balance)| StockAnswer::of(product, balance)).collect();
         Self { data, next_cursor }
     }
@@ -158,21 +140,7 @@ impl From<Movement> for MovementAnswer {
 impl MovementPage {
     /// A page of up to `limit` movements; what is beyond only tells that there is a next page.
     pub fn of(movements: Vec<Movement>, limit: u16) -> Self {
-        let (movements, next_cursor) = cut(movements, limit, |movement| movement.change.version.to_string());
+        let (movements, next_cursor) = page::cut(movements, limit, |movement| movement.change.version);
         Self { data: movements.into_iter().map(Into::into).collect(), next_cursor }
     }
-}
-
-/// A page of up to `limit` entries, and the cursor of the next: what is beyond only tells that there is one. `position`
-/// is what a listing goes on behind.
-fn cut<T>(mut entries: Vec<T>, limit: u16, position: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
-    let more = entries.len() > usize::from(limit);
-    entries.truncate(usize::from(limit));
-    let next = entries.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(position(last)));
-    (entries, next)
-}
-
-fn read<T: FromStr>(cursor: &str) -> Option<T> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    std::str::from_utf8(&bytes).ok()?.parse().ok()
 }

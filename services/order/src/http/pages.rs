@@ -1,51 +1,22 @@
-//! Pages of a list: their size, their cursors, and the link to the next.
+//! Pages: what they list, from where on, and what they show.
 
-use axum::http::Uri;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use contract::{CustomerId, ProductId, envelope::TYPE_PREFIX};
+use journal::StoredEvent;
 use process::Problem;
+use process::page::{self, Cursor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::order::{Shown, Status};
-use crate::store::StoredEvent;
 use crate::view::Filter;
-
-/// Entries of a page when the request does not say.
-const DEFAULT_LIMIT: u16 = 50;
-/// The most entries of a page: more would make an answer that no one reads at once.
-const MAX_LIMIT: u16 = 200;
 
 /// Seconds from 1970 to the year 10000: the times that can be asked for, all of which the database knows.
 const MAX_TIME_SECONDS: i64 = 253_402_300_800;
-
-/// Where a page ended, opaque to clients: so many bytes in base64url.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Cursor<const BYTES: usize>([u8; BYTES]);
-
-/// A text that is no cursor of ours.
-#[derive(Debug, thiserror::Error)]
-#[error("not a cursor that was given out")]
-pub(super) struct UnknownCursor;
-
-impl<const BYTES: usize> TryFrom<String> for Cursor<BYTES> {
-    type Error = UnknownCursor;
-    fn try_from(text: String) -> Result<Self, UnknownCursor> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| UnknownCursor)?;
-        bytes.try_into().map(Self).map_err(|_| UnknownCursor)
-    }
-}
-
-impl<const BYTES: usize> Cursor<BYTES> {
-    fn to_text(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-}
 
 /// Which orders are listed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -70,7 +41,7 @@ pub(super) struct ListQuery {
     pub limit: Option<u16>,
     /// `nextCursor` of the page before
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<16>>,
+    cursor: Option<Cursor<Uuid>>,
 }
 
 /// Which events are listed.
@@ -83,7 +54,7 @@ pub(super) struct EventQuery {
     pub limit: Option<u16>,
     /// `nextCursor` of the page before
     #[param(value_type = Option<String>)]
-    pub cursor: Option<Cursor<4>>,
+    pub cursor: Option<Cursor<i32>>,
 }
 
 /// A page of orders.
@@ -129,22 +100,6 @@ pub(super) struct EventAnswer {
     data: Box<RawValue>,
 }
 
-/// How many entries are on a page.
-pub(super) fn size(limit: Option<u16>) -> Result<u16, Problem> {
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    let bad = || Problem::malformed().detail(format!("bad query: limit: must be 1 to {MAX_LIMIT}"));
-    if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(bad()) }
-}
-
-/// The `Link` to the next page: the same request from `cursor` on.
-pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
-    let parameters = uri.query().unwrap_or_default().split('&');
-    let kept = parameters.filter(|parameter| !parameter.is_empty() && !parameter.starts_with("cursor="));
-    let cursor = format!("cursor={cursor}");
-    let parameters: Vec<&str> = kept.chain([cursor.as_str()]).collect();
-    format!("<{}?{}>; rel=\"next\"", uri.path(), parameters.join("&"))
-}
-
 impl ListQuery {
     /// The orders that are asked for.
     pub fn filter(self) -> Result<Filter, Problem> {
@@ -161,34 +116,31 @@ impl ListQuery {
             product: self.product_id,
             placed_after: self.placed_after,
             placed_before: self.placed_before,
-            older_than: self.cursor.map(|cursor| Uuid::from_bytes(cursor.0)),
+            older_than: self.cursor.map(|cursor| cursor.0),
         })
     }
 }
 
 impl EventQuery {
-    /// The number of the event behind which the page begins.
-    pub fn after(&self) -> i32 {
-        self.cursor.map_or(0, |cursor| i32::from_be_bytes(cursor.0))
+    /// The numbers of so many events, from where the page begins.
+    pub fn versions(&self, count: u16) -> RangeInclusive<i32> {
+        let after = self.cursor.map_or(0, |cursor| cursor.0);
+        after.saturating_add(1)..=after.saturating_add(count.into())
     }
 }
 
 impl OrderPage {
     /// A page of up to `limit` orders; what is beyond only tells that there is a next page.
-    pub fn of(mut orders: Vec<Shown>, limit: u16) -> Self {
-        let more = orders.len() > usize::from(limit);
-        orders.truncate(usize::from(limit));
-        let next_cursor = orders.last().filter(|_| more).map(|last| Cursor(last.id.into_bytes()).to_text());
-        Self { data: orders, next_cursor }
+    pub fn of(orders: Vec<Shown>, limit: u16) -> Self {
+        let (data, next_cursor) = page::cut(orders, limit, |order| order.id);
+        Self { data, next_cursor }
     }
 }
 
 impl EventPage {
     /// A page of up to `limit` events; what is beyond only tells that there is a next page.
-    pub fn of(mut events: Vec<StoredEvent>, limit: u16) -> Self {
-        let more = events.len() > usize::from(limit);
-        events.truncate(usize::from(limit));
-        let next_cursor = events.last().filter(|_| more).map(|last| Cursor(last.version.to_be_bytes()).to_text());
+    pub fn of(events: Vec<StoredEvent>, limit: u16) -> Self {
+        let (events, next_cursor) = page::cut(events, limit, |event| event.version);
         Self { data: events.into_iter().map(EventAnswer::from).collect(), next_cursor }
     }
 }
@@ -229,7 +181,7 @@ mod tests {
         let query = "status=confirmed&customerId=ann&productId=SKU-1&placedAfter=2026-01-01T00:00:00Z\
             &placedBefore=2026-02-01T00:00:00%2B01:00&limit=3";
         let listing = listing(query).await.expect("can be read");
-        assert_eq!(size(listing.limit).expect("is good"), 3);
+        assert_eq!(listing.limit, Some(3));
         let filter = listing.filter().expect("is good");
         assert_eq!(filter.status, Some(Status::Confirmed));
         assert_eq!(filter.customer.expect("is there").as_str(), "ann");
@@ -251,13 +203,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_page_has_1_to_200_entries() {
-        assert_eq!(size(None).expect("is good"), 50);
-        assert!(size(Some(1)).is_ok() && size(Some(200)).is_ok());
-        assert!(size(Some(0)).is_err() && size(Some(201)).is_err());
-    }
-
     #[tokio::test]
     async fn the_cursor_of_a_page_asks_for_what_is_older() {
         let page = OrderPage::of(orders(&[9, 8, 7]), 2);
@@ -277,7 +222,7 @@ mod tests {
     fn the_cursor_of_events_asks_for_what_comes_later() {
         let page = EventPage::of(vec![event(1), event(2), event(3)], 2);
         let cursor = page.next_cursor.expect("there is more").try_into().expect("is ours");
-        assert_eq!(EventQuery { limit: None, cursor: Some(cursor) }.after(), 2);
+        assert_eq!(EventQuery { limit: None, cursor: Some(cursor) }.versions(2), 3..=4);
     }
 
     #[test]
@@ -291,13 +236,5 @@ mod tests {
             "data": {"customerId": "ann"},
         });
         assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn the_link_to_the_next_page_keeps_the_path_and_the_filters() {
-        let link = |uri: &str| next_link(&uri.parse().expect("a URI"), "abc");
-        assert_eq!(link("/v1/orders"), "</v1/orders?cursor=abc>; rel=\"next\"");
-        let filtered = "/orders?status=pending&cursor=old&limit=2";
-        assert_eq!(link(filtered), "</orders?status=pending&limit=2&cursor=abc>; rel=\"next\"");
     }
 }

@@ -1,0 +1,86 @@
+//! Reading outside of batches.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use contract::event::UnreadableData;
+use deadpool_postgres::{Pool, PoolError};
+use process::Problem;
+use serde_json::value::RawValue;
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use crate::{Cells, UnreadableRow};
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No connection to the database could be had.
+    #[error("cannot connect to the database")]
+    Connect(#[from] PoolError),
+    /// The database did not answer.
+    #[error("cannot query the database")]
+    Query(#[from] tokio_postgres::Error),
+    /// A row is not what this service writes.
+    #[error(transparent)]
+    Row(#[from] UnreadableRow),
+    /// An event is not what this service writes.
+    #[error(transparent)]
+    Event(#[from] UnreadableData),
+}
+
+impl ReadError {
+    /// The problem that a caller over HTTP is told.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Connect(_) | Self::Query(_) => Problem::unavailable(),
+            Self::Row(_) | Self::Event(_) => Problem::internal(),
+        }
+    }
+}
+
+/// One event of a stream, as it is shown.
+#[derive(Debug)]
+pub struct StoredEvent {
+    /// Its number in the stream.
+    pub version: i32,
+    /// Its kind, such as `order.placed.v1`.
+    pub kind: String,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// The event that caused it.
+    pub cause: Option<Uuid>,
+    /// Its data, JSON.
+    pub data: Box<RawValue>,
+}
+
+impl StoredEvent {
+    /// Its data, to be decoded.
+    pub fn bytes(&self) -> &[u8] {
+        self.data.get().as_bytes()
+    }
+}
+
+const EVENTS: &str = "
+SELECT version, kind, at, cause, data FROM event WHERE stream_id = $1 AND version BETWEEN $2 AND $3 ORDER BY version";
+
+/// The events of a stream with these numbers, the first of which is 1; oldest first.
+///
+/// The statement is typed rather than prepared: it costs one round trip, and the planner sees the table as it is now.
+pub async fn events(reads: &Pool, stream: Uuid, versions: RangeInclusive<i32>) -> Result<Vec<StoredEvent>, ReadError> {
+    let (first, last) = versions.into_inner();
+    let parameters = [(&stream as _, Type::UUID), (&first as _, Type::INT4), (&last as _, Type::INT4)];
+    let rows = reads.get().await?.query_typed(EVENTS, &parameters).await?;
+    Ok(rows.iter().map(read_event).collect::<Result<_, _>>()?)
+}
+
+fn read_event(row: &Row) -> Result<StoredEvent, UnreadableRow> {
+    let mut cells = Cells::of("event", row);
+    Ok(StoredEvent {
+        version: cells.take()?,
+        kind: cells.take()?,
+        at: cells.take()?,
+        cause: cells.take()?,
+        data: cells.take_raw()?,
+    })
+}
