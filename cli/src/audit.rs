@@ -59,10 +59,10 @@ const PROGRESS_ORDERS: u64 = 100_000;
 /// Settings of `ordersystem audit`.
 #[derive(Args, Clone, Debug)]
 pub struct AuditSettings {
-    /// `PostgreSQL` connection URL of the system to audit
+    /// PostgreSQL connection URL of the system to audit
     #[arg(long, env = contract::env::DATABASE_URL, hide_env_values = true)]
     pub database: Option<String>,
-    /// PEM file with the certificate authority of `PostgreSQL`'s certificate; without it, the system's authorities
+    /// PEM file with the certificate authority of PostgreSQL's certificate; without it, the system's authorities
     #[arg(long, env = contract::env::DATABASE_CA_FILE)]
     pub database_ca_file: Option<PathBuf>,
     /// Folder of an `ordersystem up`, running or stopped, to audit instead; .ordersystem if there is no --database either

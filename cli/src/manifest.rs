@@ -1,4 +1,4 @@
-//! The `OrderSystem` manifest, as far as a system on one machine needs it.
+//! The OrderSystem manifest, as far as a system on one machine needs it.
 //!
 //! What only a cluster can use (replicas, ingress, secrets …) is read over here; it is the operator that acts on it.
 

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     manifest::{DEFAULT_LANES, Manifest},
-    postgres::{Options, Postgres},
+    postgres::{self, Options, Postgres},
 };
 
 /// The system's name when no manifest gives one.
@@ -23,7 +23,7 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// Settings of `ordersystem up`.
 #[derive(Args, Clone, Debug)]
 pub struct UpSettings {
-    /// `OrderSystem` manifest to read, the same that the operator takes
+    /// OrderSystem manifest to read, the same that the operator takes
     #[arg(short = 'f', long = "file", value_name = "ORDERSYSTEM.yaml")]
     pub file: Option<PathBuf>,
     /// Folder that everything is kept in, and found again at the next start
@@ -32,11 +32,11 @@ pub struct UpSettings {
     /// Address to serve HTTP on
     #[arg(long, env = contract::env::LISTEN, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// `PostgreSQL` connection URL; without it, `up` runs a `PostgreSQL` of its own in DIR
-    #[arg(long, env = contract::env::DATABASE_URL, hide_env_values = true)]
+    /// PostgreSQL connection URL; without it, `up` runs a PostgreSQL of its own in DIR
+    #[arg(long, env = contract::env::DATABASE_URL, value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
-    /// PEM file with the certificate authority of `PostgreSQL`'s certificate
-    #[arg(long, env = contract::env::DATABASE_CA_FILE)]
+    /// PEM file with the certificate authority of PostgreSQL's certificate; without it, the system's authorities
+    #[arg(long, env = contract::env::DATABASE_CA_FILE, value_name = "FILE")]
     pub database_ca_file: Option<PathBuf>,
     /// Where Kafka is
     #[command(flatten)]
@@ -53,11 +53,15 @@ pub async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
-    let database = match &settings.database {
+    let mut database = match &settings.database {
         Some(url) => Database::Given(url.clone()),
         None => Database::Own(Postgres::start(&settings.data, &Options::default()).await?),
     };
-    let outcome = serve(&settings, manifest.as_ref(), &database, listener, address, &process).await;
+    let url = database.url();
+    let outcome = tokio::select! {
+        served = serve(&settings, manifest.as_ref(), url, listener, address, &process) => served,
+        reason = database.ended() => Err(reason.into()),
+    };
     let finished = process.finish(STOP_DEADLINE).await;
     if let Database::Own(postgres) = database {
         postgres.stop().await?;
@@ -71,18 +75,31 @@ enum Database {
     Own(Postgres),
 }
 
+impl Database {
+    fn url(&self) -> String {
+        match self {
+            Self::Given(url) => url.clone(),
+            Self::Own(postgres) => postgres.url(),
+        }
+    }
+
+    /// Waits until it ends by itself, if it is ours.
+    async fn ended(&mut self) -> postgres::Error {
+        match self {
+            Self::Given(_) => std::future::pending().await,
+            Self::Own(postgres) => postgres.ended().await,
+        }
+    }
+}
+
 async fn serve(
     settings: &UpSettings,
     manifest: Option<&Manifest>,
-    database: &Database,
+    database_url: String,
     listener: TcpListener,
     address: SocketAddr,
     process: &Process,
 ) -> anyhow::Result<()> {
-    let database_url = match database {
-        Database::Given(url) => url.clone(),
-        Database::Own(postgres) => postgres.url(),
-    };
     let lanes = match manifest {
         Some(manifest) => manifest.lanes,
         None => Lanes::new(DEFAULT_LANES)?,

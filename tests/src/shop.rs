@@ -28,7 +28,8 @@ pub struct Shop {
 
 /// An order for `lines` (product, quantity) at 250 a piece, paid with `token` if there is one.
 pub fn order(lines: &[(&str, i64)], token: Option<&str>) -> Value {
-    let line = |(product, quantity): &(&str, i64)| json!({"productId": product, "quantity": quantity, "unitPrice": 250});
+    let line =
+        |(product, quantity): &(&str, i64)| json!({"productId": product, "quantity": quantity, "unitPrice": 250});
     let mut order = json!({
         "customerId": "ann",
         "currency": "EUR",

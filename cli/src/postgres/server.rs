@@ -30,8 +30,8 @@ const SETTINGS: [(&str, &str); 16] = [
     ("shared_buffers", "128MB"),
     // The statements are short; compiling them costs more than running them.
     ("jit", "off"),
-    // Four services with a few connections each, several times over in tests.
-    ("max_connections", "200"),
+    // A replica of a service keeps up to thirty, and tests run twenty replicas on one server.
+    ("max_connections", "500"),
     // Current rows change all the time: clean up a little earlier than by default.
     ("autovacuum_naptime", "15s"),
     ("autovacuum_vacuum_scale_factor", "0.1"),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use contract::{Event, Lane, Record, Topic, event::UnreadableData};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -102,8 +102,9 @@ pub struct Decision<'b> {
 }
 
 impl<'b> Decision<'b> {
-    /// The surroundings of a command outside a journal, as a test or an auditor needs them.
+    /// The surroundings of a command that neither a record caused nor a trace is known of.
     pub fn new(now: DateTime<Utc>, lane: Lane, appended: &'b mut Vec<Record>) -> Self {
+        let now = now.trunc_subsecs(STORED_DIGITS);
         Self { now, lane, cause: None, trace: None, appended }
     }
 
@@ -146,7 +147,21 @@ impl<'b> Decision<'b> {
     }
 }
 
+/// Digits of a second that PostgreSQL keeps. What is answered and published from memory must not show more.
+const STORED_DIGITS: u16 = 6;
 /// A record gets its number when the whole batch is decided.
 const UNNUMBERED: i64 = 0;
 /// Room for the data of most events, in bytes, so that encoding allocates once.
 const TYPICAL_DATA_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decided_is_no_finer_than_the_database_keeps_it() {
+        let now = DateTime::from_timestamp(1_700_000_000, 123_456_789).expect("in range");
+        let decided = Decision::new(now, Lane(0), &mut Vec::new()).now();
+        assert_eq!(decided.timestamp_subsec_nanos(), 123_456_000);
+    }
+}

@@ -3,11 +3,13 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use contract::event::UnreadableData;
+use contract::{envelope::TYPE_PREFIX, event::UnreadableData};
 use deadpool_postgres::{Pool, PoolError};
 use process::Problem;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio_postgres::{Row, types::Type};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{Cells, UnreadableRow};
@@ -39,19 +41,30 @@ impl ReadError {
     }
 }
 
-/// One event of a stream, as it is shown.
-#[derive(Debug)]
+/// One event of a stream, as clients see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 pub struct StoredEvent {
-    /// Its number in the stream.
+    /// Its number in its stream, from 1.
     pub version: i32,
-    /// Its kind, such as `order.placed.v1`.
+    /// What it means, as in its CloudEvents type.
+    #[serde(rename = "type", serialize_with = "as_cloud_events_type")]
+    #[schema(example = "ordersystem.order.placed.v1")]
     pub kind: String,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// The event that caused it.
+    /// The event that caused it; null when none did.
+    #[serde(rename = "causationId")]
+    #[schema(required)]
     pub cause: Option<Uuid>,
-    /// Its data, JSON.
+    /// Its data, by its type.
+    #[schema(value_type = Object)]
     pub data: Box<RawValue>,
+}
+
+/// A kind is kept without what the types of all our events begin with.
+fn as_cloud_events_type<S: Serializer>(kind: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{TYPE_PREFIX}{kind}"))
 }
 
 impl StoredEvent {

@@ -28,10 +28,10 @@ fn lanes(text: &str) -> Result<Lanes, String> {
 #[derive(Args, Clone)]
 pub struct DatabaseSettings {
     /// PostgreSQL connection URL, such as `postgres://user:password@host/database`
-    #[arg(long = "database", env = env::DATABASE_URL, hide_env_values = true)]
+    #[arg(long = "database", env = env::DATABASE_URL, value_name = "URL", hide_env_values = true)]
     pub database_url: String,
     /// PEM file with the certificate authority of PostgreSQL's certificate; without it, the system's authorities
-    #[arg(long, env = env::DATABASE_CA_FILE)]
+    #[arg(long, env = env::DATABASE_CA_FILE, value_name = "FILE")]
     pub database_ca_file: Option<PathBuf>,
 }
 
@@ -46,31 +46,31 @@ impl std::fmt::Debug for DatabaseSettings {
 #[derive(Args, Clone, Default)]
 pub struct KafkaSettings {
     /// Kafka's brokers, host:port and comma-separated; without them, services read each other's journals
-    #[arg(long = "kafka", env = env::KAFKA_BOOTSTRAP_SERVERS)]
+    #[arg(long = "kafka", env = env::KAFKA_BOOTSTRAP_SERVERS, value_name = "BROKERS")]
     pub bootstrap_servers: Option<String>,
     /// Replicas of each topic that is created because it is missing
-    #[arg(long, env = env::KAFKA_REPLICATION_FACTOR, default_value_t = 1)]
+    #[arg(long, env = env::KAFKA_REPLICATION_FACTOR, value_name = "REPLICAS", default_value_t = 1)]
     pub kafka_replication_factor: i32,
     /// Speak TLS to the brokers
     #[arg(long, env = env::KAFKA_TLS)]
     pub kafka_tls: bool,
     /// PEM file with the certificate authority of the brokers' certificates; without it, the system's authorities
-    #[arg(long, env = env::KAFKA_CA_FILE)]
+    #[arg(long, env = env::KAFKA_CA_FILE, value_name = "FILE")]
     pub kafka_ca_file: Option<PathBuf>,
     /// PEM file with our client certificate
-    #[arg(long, env = env::KAFKA_CERTIFICATE_FILE, requires = "kafka_key_file")]
+    #[arg(long, env = env::KAFKA_CERTIFICATE_FILE, value_name = "FILE", requires = "kafka_key_file")]
     pub kafka_certificate_file: Option<PathBuf>,
     /// PEM file with our client key
-    #[arg(long, env = env::KAFKA_KEY_FILE, requires = "kafka_certificate_file")]
+    #[arg(long, env = env::KAFKA_KEY_FILE, value_name = "FILE", requires = "kafka_certificate_file")]
     pub kafka_key_file: Option<PathBuf>,
     /// How we show who we are
-    #[arg(long, env = env::KAFKA_SASL_MECHANISM, requires = "kafka_sasl_username")]
+    #[arg(long, env = env::KAFKA_SASL_MECHANISM, value_name = "MECHANISM", requires = "kafka_sasl_username")]
     pub kafka_sasl_mechanism: Option<SaslMechanism>,
     /// SASL user
-    #[arg(long, env = env::KAFKA_SASL_USERNAME)]
+    #[arg(long, env = env::KAFKA_SASL_USERNAME, value_name = "USER")]
     pub kafka_sasl_username: Option<String>,
     /// SASL password
-    #[arg(long, env = env::KAFKA_SASL_PASSWORD, hide_env_values = true)]
+    #[arg(long, env = env::KAFKA_SASL_PASSWORD, value_name = "PASSWORD", hide_env_values = true)]
     pub kafka_sasl_password: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The document of everything served here (`OpenAPI` 3.1), and a page to try it on.
+//! The document of everything served here (OpenAPI 3.1), and a page to try it on.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Redirect;
 use axum::routing::get;
 use bytes::Bytes;
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
+use utoipa::openapi::{self, Info, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::VERSION;
@@ -22,23 +22,29 @@ pub(crate) fn document(parts: impl IntoIterator<Item = OpenApi>) -> OpenApi {
         .servers(Some([Server::new("/"), Server::new("/v1")]))
         .paths(Paths::new())
         .build();
-    described(parts.into_iter().fold(whole, OpenApi::merge_from))
+    completed(parts.into_iter().fold(whole, OpenApi::merge_from))
 }
 
-/// The document with a description of every answer, which `OpenAPI` 3.1 demands and utoipa leaves out when there is
-/// none: then it is what the status stands for.
-fn described(mut document: OpenApi) -> OpenApi {
+/// The document with what OpenAPI 3.1 demands and its parts lack: an id of its own for every operation, as services
+/// name their handlers alike, and a description of every answer, for which the status stands where there is none.
+fn completed(mut document: OpenApi) -> OpenApi {
     let items = document.paths.paths.values_mut();
-    let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]).flatten();
-    for (status, answer) in operations.flat_map(|operation| &mut operation.responses.responses) {
-        if let RefOr::T(answer) = answer
-            && answer.description.is_empty()
-        {
-            let status = status.parse::<StatusCode>().ok();
-            answer.description = status.and_then(|status| status.canonical_reason()).unwrap_or("An answer").to_owned();
+    for operation in items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]).flatten() {
+        if let (Some([tag, ..]), Some(id)) = (operation.tags.as_deref(), &mut operation.operation_id) {
+            *id = format!("{tag}_{id}");
         }
+        operation.responses.responses.iter_mut().for_each(describe);
     }
     document
+}
+
+fn describe((status, answer): (&String, &mut RefOr<openapi::Response>)) {
+    if let RefOr::T(answer) = answer
+        && answer.description.is_empty()
+    {
+        let reason = status.parse::<StatusCode>().ok().and_then(|status| status.canonical_reason());
+        reason.unwrap_or("An answer").clone_into(&mut answer.description);
+    }
 }
 
 /// The document, the page, and the way there from `/`.

@@ -7,11 +7,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{FromEnvError, LevelFilter};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+/// Where help lists what every subcommand has: behind what is its own, of which none has so many settings.
+const BEHIND_ALL_OTHERS: usize = 100;
+
 /// Settings of the log; flatten them into a process's own.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TelemetrySettings {
     /// How log lines are written to stderr
-    #[arg(long, global = true, env = "ORDERSYSTEM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, display_order = BEHIND_ALL_OTHERS, env = "ORDERSYSTEM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 

@@ -12,7 +12,7 @@ use crate::stock::{Command, Units};
 const FIRST_REVISION: i32 = 1;
 
 /// What this record of the orders' topic asks of stock, if anything.
-pub fn command(record: &Record) -> Result<Option<Command>, Unreadable> {
+pub fn read(record: &Record) -> Result<Option<Command>, Unreadable> {
     let order = record.stream;
     let Some(event) = OrderEvent::decode(&record.kind, &record.data)? else { return Ok(None) };
     Ok(Some(match event {
@@ -50,26 +50,15 @@ pub(crate) mod tests {
     use chrono::DateTime;
     use contract::order::{Amended, Cancelled, Confirmed, Expired, Paid, Placed, Rejected, RejectionReason};
     use contract::{CustomerId, Event, Lane};
+    use journal::Decision;
     use uuid::Uuid;
 
     pub(crate) const ORDER: Uuid = Uuid::from_u128(7);
 
     pub(crate) fn record(stream: Uuid, event: &impl Event) -> Record {
-        let mut data = Vec::new();
-        event.encode(&mut data);
-        Record {
-            lane: Lane(3),
-            seq: 1,
-            stream,
-            version: 1,
-            id: Uuid::from_u128(1),
-            kind: event.kind().into(),
-            at: DateTime::UNIX_EPOCH,
-            subject: None,
-            cause: None,
-            trace: None,
-            data: data.into(),
-        }
+        let mut appended = Vec::new();
+        Decision::new(DateTime::UNIX_EPOCH, Lane(3), &mut appended).append(stream, 1, event);
+        appended.remove(0)
     }
 
     fn customer_id() -> CustomerId {
@@ -101,7 +90,7 @@ pub(crate) mod tests {
     }
 
     fn asked(event: &OrderEvent) -> Option<Command> {
-        command(&record(ORDER, event)).expect("can be read")
+        read(&record(ORDER, event)).expect("can be read")
     }
 
     #[test]
@@ -139,8 +128,8 @@ pub(crate) mod tests {
     #[test]
     fn lines_that_make_no_sense_are_refused() {
         for lines in [[("a", 1), ("b", 0)], [("a", i64::MAX), ("a", 1)], [("a", 5), ("a", -1)]] {
-            let read = command(&record(ORDER, &placed(&lines)));
-            assert!(matches!(read, Err(Unreadable::Senseless(_))), "{lines:?}");
+            let asked = read(&record(ORDER, &placed(&lines)));
+            assert!(matches!(asked, Err(Unreadable::Senseless(_))), "{lines:?}");
         }
     }
 
@@ -148,8 +137,8 @@ pub(crate) mod tests {
     fn an_unknown_kind_is_passed_over_and_spoilt_data_refused() {
         let mut record = record(ORDER, &confirmed());
         record.data = "{}".into();
-        assert!(command(&record).is_err());
+        assert!(read(&record).is_err());
         record.kind = "order.confirmed.v2".into();
-        assert_eq!(command(&record).expect("is no error"), None);
+        assert_eq!(read(&record).expect("is no error"), None);
     }
 }

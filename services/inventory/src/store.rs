@@ -1,5 +1,6 @@
 //! Inventory's tables: what a batch needs of them, what it decides with it, and what it writes.
 
+mod batch;
 mod columns;
 mod reads;
 mod rows;
@@ -17,8 +18,9 @@ use crate::messages;
 use crate::stock::{Adjustment, Balance, Command, Rejection};
 use crate::view::Movement;
 
-pub use reads::{HOLDS, STOCK, adjustment, find, page, read_hold, read_stock};
-pub use rows::Rows;
+pub use batch::Rows;
+pub use reads::{adjustment, find, page};
+pub use rows::{HOLDS, STOCK, read_hold, read_stock};
 
 /// The service's own tables. A product's row is locked by whoever changes it, an order's is covered by its lane. Both are
 /// updated in place, so half of each page is left free and nothing that changes is indexed.
@@ -41,17 +43,6 @@ CREATE TABLE reservation (
     quantities int8[] NOT NULL
 ) WITH (fillfactor = 50);
 "#];
-
-const LOAD_HOLDS: &str = "
-SELECT order_id, revision, status, version, products, quantities FROM reservation WHERE order_id = ANY ($1)";
-
-/// Locks the products that are named and those that the orders hold, always in the products' order, so that no two
-/// batches can wait for each other.
-const LOAD_STOCK: &str = "
-SELECT product_id, available, reserved, sold, version, stream_version FROM stock
-WHERE product_id = ANY (ARRAY(
-    SELECT unnest(products) FROM reservation WHERE order_id = ANY ($1) UNION SELECT unnest($2::text[])))
-ORDER BY product_id FOR UPDATE";
 
 /// Inventory as its journal sees it.
 pub struct Inventory {
@@ -116,8 +107,8 @@ impl Model for Inventory {
     type Rows = Rows;
 
     const STATEMENTS: &'static [&'static str] = &[
-        LOAD_HOLDS,
-        LOAD_STOCK,
+        rows::LOAD_HOLDS,
+        rows::LOAD_STOCK,
         columns::INSERT_STOCK,
         columns::UPDATE_STOCK,
         columns::INSERT_HOLDS,
@@ -127,13 +118,13 @@ impl Model for Inventory {
     ];
 
     fn read(&self, _: Topic, record: &Record) -> Result<Option<Request>, Unreadable> {
-        Ok(messages::command(record)?.map(Request::from))
+        Ok(messages::read(record)?.map(Request::from))
     }
 
     fn load(&self, requests: &[&Request]) -> Vec<Query> {
         let orders: Vec<Uuid> = requests.iter().filter_map(|request| request.command.order()).collect();
-        let holds = Query::new(LOAD_HOLDS).bind(orders.clone());
-        let stock = Query::new(LOAD_STOCK).bind(orders).bind(products(requests));
+        let holds = Query::new(rows::LOAD_HOLDS).bind(orders.clone());
+        let stock = Query::new(rows::LOAD_STOCK).bind(orders).bind(products(requests));
         let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
         [holds, stock].into_iter().chain(keys).collect()
     }

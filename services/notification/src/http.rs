@@ -1,13 +1,11 @@
 //! Notices over HTTP.
 
 use axum::extract::{OriginalUri, State};
-use axum::http::header::LINK;
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use contract::notice::{Channel, Kind};
-use journal::Journal;
+use journal::{Journal, ReadError};
+use process::page::{self, Cursor};
 use process::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
 use tracing::error;
@@ -17,12 +15,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::notice::{Notice, Status};
-use crate::store::{self, Filter, Notices, ReadError};
-
-/// Notices on a page when the request does not say.
-const DEFAULT_LIMIT: u16 = 50;
-/// The most notices on a page: more would make an answer that no one reads at once.
-const MAX_LIMIT: u16 = 200;
+use crate::store::{self, Filter, Notices};
 
 /// The routes, each also in the OpenAPI document.
 pub(crate) fn routes(journal: Journal<Notices>) -> OpenApiRouter {
@@ -77,31 +70,7 @@ struct Listing {
     limit: Option<u16>,
     /// `nextCursor` of the page before
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
-}
-
-/// The last notice of a page, opaque to clients: its id in base64url.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
-struct Cursor(Uuid);
-
-/// A text that is no cursor of ours.
-#[derive(Debug, thiserror::Error)]
-#[error("not a cursor that was given out")]
-struct UnknownCursor;
-
-impl TryFrom<String> for Cursor {
-    type Error = UnknownCursor;
-    fn try_from(text: String) -> Result<Self, UnknownCursor> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| UnknownCursor)?;
-        Uuid::from_slice(&bytes).map(Self).map_err(|_| UnknownCursor)
-    }
-}
-
-impl Cursor {
-    fn to_text(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
+    cursor: Option<Cursor<Uuid>>,
 }
 
 /// Notices, newest first
@@ -114,15 +83,11 @@ async fn list(
     OriginalUri(uri): OriginalUri,
     Query(listing): Query<Listing>,
 ) -> Result<Response, Problem> {
-    let limit = listing.limit()?;
-    let client = journal.reads().get().await.map_err(|error| unavailable(&error))?;
+    let limit = page::size(listing.limit)?;
     // One more than asked for tells whether there is a next page.
-    let notices = store::page(&**client, listing.filter(), limit + 1).await.map_err(|error| unreadable(&error))?;
+    let notices = store::page(journal.reads(), listing.filter(), limit + 1).await.map_err(|error| unread(&error))?;
     let page = NoticePage::of(notices, limit);
-    Ok(match page.next_cursor.as_deref() {
-        Some(cursor) => ([(LINK, listing.next(uri.path(), cursor))], Json(page)).into_response(),
-        None => Json(page).into_response(),
-    })
+    Ok(page::answer(&uri, page.next_cursor.as_deref(), &page))
 }
 
 /// One notice
@@ -135,38 +100,20 @@ async fn list(
     )
 )]
 async fn one(State(journal): State<Journal<Notices>>, Path(id): Path<Uuid>) -> Result<Json<NoticeAnswer>, Problem> {
-    let client = journal.reads().get().await.map_err(|error| unavailable(&error))?;
-    let notice = store::find(&**client, id).await.map_err(|error| unreadable(&error))?;
+    let notice = store::find(journal.reads(), id).await.map_err(|error| unread(&error))?;
     notice.map(|notice| Json(notice.into())).ok_or_else(Problem::not_found)
 }
 
 impl Listing {
-    fn limit(&self) -> Result<u16, Problem> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        let bad = || Problem::malformed().detail(format!("bad query: limit: must be 1 to {MAX_LIMIT}"));
-        if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(bad()) }
-    }
-
     fn filter(&self) -> Filter {
         Filter { order: self.order_id, status: self.status, before: self.cursor.map(|cursor| cursor.0) }
-    }
-
-    /// The `Link` to the next page: the same listing, at the same path, from `cursor` on.
-    fn next(&self, path: &str, cursor: &str) -> String {
-        let order = self.order_id.map(|order| format!("orderId={order}&"));
-        let status = self.status.map(|status| format!("status={}&", status.as_str()));
-        let limit = self.limit.map(|limit| format!("limit={limit}&"));
-        let filters: String = [order, status, limit].into_iter().flatten().collect();
-        format!("<{path}?{filters}cursor={cursor}>; rel=\"next\"")
     }
 }
 
 impl NoticePage {
     /// A page of up to `limit` notices; what is beyond only tells that there is a next page.
-    fn of(mut notices: Vec<Notice>, limit: u16) -> Self {
-        let more = notices.len() > usize::from(limit);
-        notices.truncate(usize::from(limit));
-        let next_cursor = notices.last().filter(|_| more).map(|last| Cursor(last.id).to_text());
+    fn of(notices: Vec<Notice>, limit: u16) -> Self {
+        let (notices, next_cursor) = page::cut(notices, limit, |notice| notice.id);
         Self { data: notices.into_iter().map(Into::into).collect(), next_cursor }
     }
 }
@@ -178,19 +125,9 @@ impl From<Notice> for NoticeAnswer {
     }
 }
 
-fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
-    error!(error, "cannot read notices");
-    Problem::unavailable()
-}
-
-fn unreadable(error: &ReadError) -> Problem {
-    match error {
-        ReadError::Query(_) => unavailable(error),
-        ReadError::Row(_) => {
-            error!(error = error as &dyn std::error::Error, "a notice cannot be read");
-            Problem::internal()
-        }
-    }
+fn unread(error: &ReadError) -> Problem {
+    error!(error = error as &dyn std::error::Error, "cannot read notices");
+    error.problem()
 }
 
 #[cfg(test)]
@@ -251,26 +188,6 @@ mod tests {
     fn the_last_page_has_no_cursor() {
         assert_eq!(NoticePage::of(vec![notice(2), notice(1)], 2).next_cursor, None);
         assert_eq!(NoticePage::of(vec![], 2), NoticePage { data: vec![], next_cursor: None });
-    }
-
-    #[tokio::test]
-    async fn the_link_to_the_next_page_keeps_the_filters() {
-        let query = "orderId=00000000-0000-0000-0000-000000000007&status=delivered&limit=2&";
-        let listing = listing(query.trim_end_matches('&')).await.expect("can be read");
-        assert_eq!(
-            listing.next("/v1/notifications", "abc"),
-            format!("</v1/notifications?{query}cursor=abc>; rel=\"next\"")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_limit_is_1_to_200() {
-        assert_eq!(listing("").await.expect("can be read").limit().expect("is good"), 50);
-        assert_eq!(listing("limit=200").await.expect("can be read").limit().expect("is good"), 200);
-        for limit in [0, 201] {
-            let listing = listing(&format!("limit={limit}")).await.expect("can be read");
-            assert_eq!(listing.limit().expect_err("is bad").status(), StatusCode::BAD_REQUEST);
-        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use contract::{CustomerId, Record};
 use crate::notice::Tell;
 
 /// What a customer is to be told because of this record of the orders' topic, if anything.
-pub fn tell(record: &Record) -> Result<Option<Tell>, UnreadableData> {
+pub fn read(record: &Record) -> Result<Option<Tell>, UnreadableData> {
     let event = OrderEvent::decode(&record.kind, &record.data)?;
     Ok(event.and_then(reason).map(|(kind, customer_id)| Tell {
         lane: record.lane,
@@ -42,24 +42,13 @@ pub(crate) mod tests {
     use chrono::DateTime;
     use contract::order::{Cancelled, Confirmed, Expired, Paid, PaymentDeclined, Rejected, RejectionReason};
     use contract::{Event, Lane};
+    use journal::Decision;
     use uuid::Uuid;
 
     pub(crate) fn record(stream: Uuid, event: &impl Event) -> Record {
-        let mut data = Vec::new();
-        event.encode(&mut data);
-        Record {
-            lane: Lane(3),
-            seq: 1,
-            stream,
-            version: 1,
-            id: Uuid::from_u128(1),
-            kind: event.kind().into(),
-            at: DateTime::UNIX_EPOCH,
-            subject: None,
-            cause: None,
-            trace: None,
-            data: data.into(),
-        }
+        let mut appended = Vec::new();
+        Decision::new(DateTime::UNIX_EPOCH, Lane(3), &mut appended).append(stream, 1, event);
+        appended.remove(0)
     }
 
     fn customer_id() -> CustomerId {
@@ -90,7 +79,7 @@ pub(crate) mod tests {
     }
 
     fn told(event: &OrderEvent) -> Option<Kind> {
-        let tell = tell(&record(Uuid::from_u128(7), event)).expect("can be read");
+        let tell = read(&record(Uuid::from_u128(7), event)).expect("can be read");
         tell.map(|tell| {
             assert_eq!((tell.order_id, tell.lane), (Uuid::from_u128(7), Lane(3)));
             assert_eq!(tell.customer_id, customer_id());
@@ -121,8 +110,8 @@ pub(crate) mod tests {
     fn an_unknown_kind_is_passed_over_and_spoilt_data_refused() {
         let mut record = record(Uuid::from_u128(7), &confirmed());
         record.data = "{}".into();
-        assert!(tell(&record).is_err());
+        assert!(read(&record).is_err());
         record.kind = "order.confirmed.v2".into();
-        assert_eq!(tell(&record).expect("is no error"), None);
+        assert_eq!(read(&record).expect("is no error"), None);
     }
 }

@@ -111,7 +111,7 @@ impl Notice {
 pub fn project<'r>(orders: impl IntoIterator<Item = &'r Record>) -> Result<BTreeMap<Key, CustomerId>, UnreadableData> {
     let mut expected = BTreeMap::new();
     for record in orders {
-        let Some(tell) = messages::tell(record)? else {
+        let Some(tell) = messages::read(record)? else {
             continue;
         };
         let channels = CHANNELS.into_iter().map(|channel| (tell.order_id, tell.kind, channel));

@@ -3,21 +3,15 @@
 use std::collections::HashMap;
 
 use contract::{Lane, Record, Topic};
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Model, Pool, Query, ReadError, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Family, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
-use serde::Deserialize;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::Error as UnknownName;
-use tokio_postgres::types::{FromSql, Type};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::messages;
 use crate::notice::{self, FIRST_VERSION, Notice, Status, Tell, Told};
-
-/// The table's name in errors.
-const TABLE: &str = "notice";
 
 /// The service's own tables. A notice's id grows with time, so that the primary key also lists the newest; the unique
 /// key holds what [`notice::decide`] promises, and finds the notices of an order.
@@ -94,7 +88,7 @@ impl Model for Notices {
     const STATEMENTS: &'static [&'static str] = &[TOLD, RAISE];
 
     fn read(&self, _: Topic, record: &Record) -> Result<Option<Tell>, Unreadable> {
-        Ok(messages::tell(record)?)
+        Ok(messages::read(record)?)
     }
 
     fn load(&self, commands: &[&Tell]) -> Vec<Query> {
@@ -105,8 +99,8 @@ impl Model for Notices {
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
         let mut rows = Rows::default();
         for row in results.iter().flatten() {
-            let told = rows.told.entry(column(row, 0)?).or_default();
-            told.insert((named(column(row, 1)?)?, named(column(row, 2)?)?));
+            let mut cells = Cells::of("notifications.notice", row);
+            rows.told.entry(cells.take()?).or_default().insert((cells.take_named()?, cells.take_named()?));
         }
         Ok(rows)
     }
@@ -136,30 +130,15 @@ impl Model for Notices {
 
 fn raise(raised: &[Notice]) -> Query {
     Query::new(RAISE)
-        .bind(each(raised, |notice| notice.id))
-        .bind(each(raised, |notice| notice.lane.as_i16()))
-        .bind(each(raised, |notice| notice.order_id))
-        .bind(each(raised, |notice| notice.customer_id.to_string()))
-        .bind(each(raised, |notice| notice.kind.as_str()))
-        .bind(each(raised, |notice| notice.channel.as_str()))
-        .bind(each(raised, |notice| notice.status.as_str()))
-        .bind(each(raised, |notice| notice.attempts))
-        .bind(each(raised, |notice| notice.created_at))
-}
-
-fn each<T>(raised: &[Notice], column: impl Fn(&Notice) -> T) -> Vec<T> {
-    raised.iter().map(column).collect()
-}
-
-/// Why notices could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The database did not answer.
-    #[error("cannot query the database")]
-    Query(#[from] tokio_postgres::Error),
-    /// A row is not what this service writes.
-    #[error(transparent)]
-    Row(#[from] UnreadableRow),
+        .bind_each(raised, |notice| notice.id)
+        .bind_each(raised, |notice| notice.lane.as_i16())
+        .bind_each(raised, |notice| notice.order_id)
+        .bind_each(raised, |notice| notice.customer_id.to_string())
+        .bind_each(raised, |notice| notice.kind.as_str())
+        .bind_each(raised, |notice| notice.channel.as_str())
+        .bind_each(raised, |notice| notice.status.as_str())
+        .bind_each(raised, |notice| notice.attempts)
+        .bind_each(raised, |notice| notice.created_at)
 }
 
 /// Which notices are wanted.
@@ -174,13 +153,14 @@ pub struct Filter {
 }
 
 /// Up to `limit` notices, newest first.
-pub async fn page(client: &impl GenericClient, filter: Filter, limit: u16) -> Result<Vec<Notice>, ReadError> {
+pub async fn page(reads: &Pool, filter: Filter, limit: u16) -> Result<Vec<Notice>, ReadError> {
     let before = filter.before.unwrap_or(Uuid::max());
     let status = filter.status.map(Status::as_str);
     let limit = i64::from(limit);
     let before = (&before as _, Type::UUID);
     let status = (&status as _, Type::TEXT);
     let limit = (&limit as _, Type::INT8);
+    let client = reads.get().await?;
     // Typed, so that one round trip does it and the planner knows which filters are there.
     let rows = match &filter.order {
         None => client.query_typed(PAGE, &[before, status, limit]).await?,
@@ -190,44 +170,34 @@ pub async fn page(client: &impl GenericClient, filter: Filter, limit: u16) -> Re
 }
 
 /// The notice `id`, if there is one.
-pub async fn find(client: &impl GenericClient, id: Uuid) -> Result<Option<Notice>, ReadError> {
-    let rows = client.query_typed(ONE, &[(&id, Type::UUID)]).await?;
+pub async fn find(reads: &Pool, id: Uuid) -> Result<Option<Notice>, ReadError> {
+    let rows = reads.get().await?.query_typed(ONE, &[(&id, Type::UUID)]).await?;
     Ok(rows.first().map(read_row).transpose()?)
 }
 
 /// The notice that a row of [`ROWS`] holds.
 pub fn read_row(row: &Row) -> Result<Notice, UnreadableRow> {
-    let lane: i16 = column(row, 1)?;
-    let customer: String = column(row, 3)?;
+    let mut cells = Cells::of("notifications.notice", row);
+    let (id, lane): (Uuid, i16) = (cells.take()?, cells.take()?);
     Ok(Notice {
-        id: column(row, 0)?,
-        lane: Lane(u16::try_from(lane).map_err(unreadable)?),
-        order_id: column(row, 2)?,
-        customer_id: customer.try_into().map_err(unreadable)?,
-        kind: named(column(row, 4)?)?,
-        channel: named(column(row, 5)?)?,
-        status: named(column(row, 6)?)?,
-        attempts: column(row, 7)?,
-        created_at: column(row, 8)?,
+        id,
+        lane: Lane(u16::try_from(lane).map_err(|error| cells.unreadable(error))?),
+        order_id: cells.take()?,
+        customer_id: cells.take_named()?,
+        kind: cells.take_named()?,
+        channel: cells.take_named()?,
+        status: cells.take_named()?,
+        attempts: cells.take()?,
+        created_at: cells.take()?,
     })
-}
-
-fn column<'r, T: FromSql<'r>>(row: &'r Row, index: usize) -> Result<T, UnreadableRow> {
-    row.try_get(index).map_err(unreadable)
-}
-
-/// The kind, channel or status of this name, which is the same on the wire and in the database.
-fn named<'n, T: Deserialize<'n>>(name: &'n str) -> Result<T, UnreadableRow> {
-    T::deserialize(name.into_deserializer()).map_err(|error: UnknownName| unreadable(error))
-}
-
-fn unreadable(reason: impl std::fmt::Display) -> UnreadableRow {
-    UnreadableRow { table: TABLE, reason: reason.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use contract::notice::{Channel, Kind};
+    use serde::Deserialize;
+    use serde::de::IntoDeserializer as _;
+    use serde::de::value::Error as UnknownName;
 
     use super::*;
     use crate::messages::tests::{confirmed, payment_declined, record};
@@ -247,6 +217,10 @@ mod tests {
             notices.decide(rows, &tell, &mut decision);
         }
         appended
+    }
+
+    fn named<T: for<'n> Deserialize<'n>>(name: &str) -> Result<T, UnknownName> {
+        T::deserialize(name.into_deserializer())
     }
 
     #[test]

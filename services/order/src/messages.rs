@@ -66,27 +66,16 @@ mod tests {
         payment::{Amount, Attempt, Closed, Declined, Started},
         stock::{Held, Rejected, Shortage},
     };
+    use journal::Decision;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(1);
     const PAYMENT: Uuid = Uuid::from_u128(2);
 
     fn record(event: &impl Event) -> Record {
-        let mut data = Vec::new();
-        event.encode(&mut data);
-        Record {
-            lane: Lane(3),
-            seq: 1,
-            stream: ORDER,
-            version: 1,
-            id: Uuid::from_u128(3),
-            kind: event.kind().into(),
-            at: DateTime::UNIX_EPOCH,
-            subject: None,
-            cause: None,
-            trace: None,
-            data: data.into(),
-        }
+        let mut appended = Vec::new();
+        Decision::new(DateTime::UNIX_EPOCH, Lane(3), &mut appended).append(ORDER, 1, event);
+        appended.remove(0)
     }
 
     /// What is read of an event, about revision 4 of the order.

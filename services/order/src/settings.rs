@@ -28,10 +28,10 @@ pub struct Settings {
     #[command(flatten)]
     pub journal: JournalSettings,
     /// How long an order waits for stock and payment: a number with `s`, `m`, `h` or `d`, up to 90d
-    #[arg(long, env = env::PAYMENT_TIMEOUT, default_value = DEFAULT_PAYMENT_TIMEOUT, value_parser = payment_timeout)]
+    #[arg(long, env = env::PAYMENT_TIMEOUT, value_name = "TIME", default_value = DEFAULT_PAYMENT_TIMEOUT, value_parser = payment_timeout)]
     pub payment_timeout: TimeDelta,
     /// Declined attempts after which an order is rejected
-    #[arg(long, env = env::PAYMENT_ATTEMPTS, default_value_t = DEFAULT_PAYMENT_ATTEMPTS, value_parser = value_parser!(i32).range(PAYMENT_ATTEMPTS))]
+    #[arg(long, env = env::PAYMENT_ATTEMPTS, value_name = "ATTEMPTS", default_value_t = DEFAULT_PAYMENT_ATTEMPTS, value_parser = value_parser!(i32).range(PAYMENT_ATTEMPTS))]
     pub payment_attempts: i32,
 }
 

@@ -1,6 +1,7 @@
 //! Payments over HTTP.
 
-mod shapes;
+mod answer;
+mod body;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,8 @@ use uuid::Uuid;
 
 use crate::payment::Rejection;
 use crate::store::{self, Accounts, Answer, Request};
-use shapes::{Listing, PaymentAnswer, PaymentList, PaymentRequest, PaymentWithHistory};
+use answer::{PaymentAnswer, PaymentList, PaymentWithHistory};
+use body::{Listing, PaymentRequest};
 
 /// The routes, each also in the OpenAPI document.
 pub(crate) fn routes(journal: Journal<Accounts>) -> OpenApiRouter {

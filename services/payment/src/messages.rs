@@ -8,7 +8,7 @@ use crate::payment::Command;
 use crate::store::Request;
 
 /// What this record of the orders' topic asks for, if anything.
-pub fn request(record: &Record) -> Result<Option<Request>, Unreadable> {
+pub fn read(record: &Record) -> Result<Option<Request>, Unreadable> {
     let Some(event) = OrderEvent::decode(&record.kind, &record.data)? else { return Ok(None) };
     let Some(command) = command(event) else { return Ok(None) };
     if has_debt(&command) {
@@ -48,30 +48,19 @@ mod tests {
     use chrono::DateTime;
     use contract::order::{Amended, Cancelled, Confirmed, Paid, PaymentMethod, Placed, Reserved};
     use contract::{Currency, CustomerId, Event, Lane};
+    use journal::Decision;
     use uuid::Uuid;
 
     const ORDER: Uuid = Uuid::from_u128(7);
 
     fn record(event: &impl Event) -> Record {
-        let mut data = Vec::new();
-        event.encode(&mut data);
-        Record {
-            lane: Lane(3),
-            seq: 1,
-            stream: ORDER,
-            version: 1,
-            id: Uuid::from_u128(1),
-            kind: event.kind().into(),
-            at: DateTime::UNIX_EPOCH,
-            subject: None,
-            cause: None,
-            trace: None,
-            data: data.into(),
-        }
+        let mut appended = Vec::new();
+        Decision::new(DateTime::UNIX_EPOCH, Lane(3), &mut appended).append(ORDER, 1, event);
+        appended.remove(0)
     }
 
     fn asked(event: &OrderEvent) -> Option<Command> {
-        let request = request(&record(event)).expect("can be read");
+        let request = read(&record(event)).expect("can be read");
         request.map(|request| {
             assert_eq!((request.order, request.lane), (ORDER, Lane(3)));
             request.command
@@ -127,11 +116,11 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_and_an_unknown_kind_passed_over() {
         let amended = OrderEvent::Amended(Amended { revision: 2, lines: vec![], total: -1 });
-        assert!(matches!(request(&record(&amended)), Err(Unreadable::Senseless(_))));
+        assert!(matches!(read(&record(&amended)), Err(Unreadable::Senseless(_))));
         let mut spoilt = record(&reserved(None));
         spoilt.data = "{}".into();
-        assert!(matches!(request(&spoilt), Err(Unreadable::Data(_))));
+        assert!(matches!(read(&spoilt), Err(Unreadable::Data(_))));
         spoilt.kind = "order.reserved.v2".into();
-        assert!(request(&spoilt).expect("is no error").is_none());
+        assert!(read(&spoilt).expect("is no error").is_none());
     }
 }

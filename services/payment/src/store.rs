@@ -157,7 +157,7 @@ impl Model for Accounts {
     ];
 
     fn read(&self, _: Topic, record: &Record) -> Result<Option<Request>, Unreadable> {
-        messages::request(record)
+        messages::read(record)
     }
 
     fn load(&self, requests: &[&Request]) -> Vec<Query> {

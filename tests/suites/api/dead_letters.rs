@@ -79,7 +79,10 @@ async fn a_record_that_nobody_can_read_is_put_aside_and_its_lane_moves_on() -> a
     produce(&system, br#"{"customerId": "ann"}"#, &elsewhere).await?;
 
     let reasons = until_buried(&system, 2).await?;
-    assert_eq!(reasons.iter().map(String::as_str).collect::<Vec<_>>(), ["header ce_type is missing", "it says lane 5 and came in lane 0"]);
+    assert_eq!(
+        reasons.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["header ce_type is missing", "it says lane 5 and came in lane 0"]
+    );
     an_order_settles(&system).await?;
     let letters = dead_letters(&system, 2 * READERS.len()).await?;
     let readers: BTreeSet<_> = letters.iter().map(|letter| letter.reader.as_str()).collect();
@@ -113,9 +116,9 @@ async fn an_event_whose_data_is_broken_is_put_aside_and_its_lane_moves_on() -> a
 async fn produce(system: &System, payload: &[u8], headers: &[(&str, &str)]) -> anyhow::Result<()> {
     let producer: BaseProducer = client().await?.set("acks", "all").create()?;
     let name = topic::Topic::Orders.name(system.name());
-    let headers = headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(*value) })
-    });
+    let headers = headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
     let record = BaseRecord::<str, [u8]>::to(&name).partition(0).key("garbage").payload(payload).headers(headers);
     producer.send(record).map_err(|(error, _)| error)?;
     Ok(producer.flush(BROKER_DEADLINE)?)

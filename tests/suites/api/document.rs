@@ -39,8 +39,11 @@ async fn document() -> anyhow::Result<Value> {
     answer.json()
 }
 
-/// Each operation with its path and method.
-fn operations(document: &Value) -> anyhow::Result<Vec<(&str, &str, &Map<String, Value>)>> {
+/// An operation with its path and method.
+type Operation<'a> = (&'a str, &'a str, &'a Map<String, Value>);
+
+/// Every operation.
+fn operations(document: &Value) -> anyhow::Result<Vec<Operation<'_>>> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().context("paths")? {
         for (method, operation) in item.as_object().context("a path item")? {
@@ -136,7 +139,13 @@ async fn every_route_to_read_answers_with_and_without_its_version() -> anyhow::R
         if !methods.contains(&"get") {
             continue;
         }
-        let id = if path.starts_with("/payments") { &payment } else if path.starts_with("/notif") { &notice } else { &order };
+        let id = if path.starts_with("/payments") {
+            &payment
+        } else if path.starts_with("/notif") {
+            &notice
+        } else {
+            &order
+        };
         let path = path.replace("{id}", id).replace("{productId}", "documented");
         let path = path.replace("{name}", "http_server_requests_seconds");
         let query = if path == "/payments" { format!("?orderId={order}") } else { String::new() };

@@ -4,20 +4,23 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use tests::eventually;
 use tests::http::Client;
 use tests::shop::{self, SETTLE_DEADLINE, Shop};
 use tests::system::Service;
-use tests::eventually;
 
 use crate::{pages, visit};
 
-/// Places `count` orders of a customer, one after the other, and waits until the list knows them. Newest first.
+/// Places `count` orders of a customer, each when the stock of the one before is decided, and waits until the list knows
+/// them. Newest first.
 async fn orders_of(shop: &Shop, customer: &str, product: &str, count: usize) -> anyhow::Result<Vec<String>> {
     let mut order = shop::order(&[(product, 1)], None);
     order["customerId"] = json!(customer);
     let mut orders = Vec::new();
     for _ in 0..count {
-        orders.insert(0, shop.placed(&order).await?);
+        let placed = shop.placed(&order).await?;
+        shop.until(&placed, "its stock is decided", |order| order["status"] != "pending").await?;
+        orders.insert(0, placed);
     }
     let client = shop.to(Service::Order)?;
     until_listed(&client, &format!("/orders?customerId={customer}"), &orders).await?;
@@ -75,12 +78,12 @@ async fn orders_are_found_by_status_product_and_time() -> anyhow::Result<()> {
     let others = orders_of(&shop, "found-not", "unheard-of", 1).await?;
     let mut statuses = Vec::new();
     for order in &orders {
-        let order = shop.until(order, "its stock is decided", |order| order["status"] != "pending").await?;
-        statuses.push(order["status"].clone());
+        statuses.push(shop.order(order).await?["status"].clone());
     }
     assert_eq!(statuses, ["rejected", "reserved", "reserved"]);
     let client = shop.to(Service::Order)?;
-    let listed = async |query: &str, expected: &[String]| until_listed(&client, &format!("/orders?{query}"), expected).await;
+    let listed =
+        async |query: &str, expected: &[String]| until_listed(&client, &format!("/orders?{query}"), expected).await;
 
     listed("productId=found-by", &orders).await?;
     listed("customerId=found&status=reserved", &orders[1..]).await?;
@@ -125,7 +128,8 @@ async fn products_are_listed_by_id_page_by_page() -> anyhow::Result<()> {
     let ids: Vec<_> = all.iter().filter_map(|stock| stock["productId"].as_str()).collect();
     assert!(ids.is_sorted() && ids.iter().collect::<BTreeSet<_>>().len() == ids.len(), "{ids:?}");
     assert!(pages.iter().rev().skip(1).all(|page| page.len() == 2));
-    let ours: Vec<_> = all.iter().filter(|stock| products.iter().any(|product| stock["productId"] == *product)).collect();
+    let ours: Vec<_> =
+        all.iter().filter(|stock| products.iter().any(|product| stock["productId"] == *product)).collect();
     let expected = products.iter().zip(1..).map(|(product, on_hand)| {
         json!({"productId": product, "onHand": on_hand, "available": on_hand, "reserved": 0, "sold": 0})
     });
@@ -177,7 +181,10 @@ async fn notices_are_listed_newest_first_page_by_page() -> anyhow::Result<()> {
         // Other tests have notices of their own, and more may have come since the first page.
         ensure!(pages.iter().rev().skip(1).all(|page| page.len() == 2), "{pages:?}");
         let times: Vec<_> = all.iter().filter_map(|notice| notice["createdAt"].as_str()).collect();
-        ensure!(times.iter().rev().is_sorted_by_key(|time| time.parse::<chrono::DateTime<chrono::Utc>>().ok()), "{times:?}");
+        ensure!(
+            times.iter().rev().is_sorted_by_key(|time| time.parse::<chrono::DateTime<chrono::Utc>>().ok()),
+            "{times:?}"
+        );
         let told: BTreeSet<_> = all.iter().filter_map(|notice| notice["orderId"].as_str()).map(str::to_owned).collect();
         ensure!(orders.is_subset(&told), "{told:?}");
         Ok(())

@@ -2,9 +2,9 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use tests::eventually;
 use tests::shop::{self, SETTLE_DEADLINE, Shop};
 use tests::system::Service;
-use tests::eventually;
 
 use crate::visit;
 
@@ -31,7 +31,7 @@ async fn a_customer_is_told_that_the_order_is_confirmed() -> anyhow::Result<()> 
         "id": id, "orderId": order, "kind": "order-confirmed", "channel": "inbox", "status": "delivered",
         "attempts": 1, "createdAt": notices[0]["createdAt"],
     });
-    assert_eq!(notices, [expected.clone()]);
+    assert_eq!(notices, std::slice::from_ref(&expected));
     let client = shop.to(Service::Notification)?;
     assert_eq!(client.get(&format!("/notifications/{id}")).await?.expect(200)?.json()?, expected);
     let with_status = format!("/notifications?orderId={order}&status=delivered");

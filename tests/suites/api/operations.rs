@@ -25,7 +25,10 @@ async fn health_has_the_shape_that_spring_boot_gave_it() -> anyhow::Result<()> {
     let liveness = client.get("/actuator/health/liveness").await?.expect(200)?.json()?;
     assert_eq!(liveness, json!({"status": "UP", "components": {"livenessState": {"status": "UP"}}}));
     let readiness = client.get("/actuator/health/readiness").await?.expect(200)?.json()?;
-    assert_eq!((&readiness["status"], &readiness["components"]["readinessState"]["status"]), (&json!("UP"), &json!("UP")));
+    assert_eq!(
+        (&readiness["status"], &readiness["components"]["readinessState"]["status"]),
+        (&json!("UP"), &json!("UP"))
+    );
     Ok(())
 }
 
@@ -50,7 +53,8 @@ async fn metrics_are_named_told_and_narrowed_by_tags() -> anyhow::Result<()> {
     }
     let requests = "/actuator/metrics/http.server.requests.seconds?tag=method:POST&tag=status:201&tag=uri:/orders";
     let placed = client.get(requests).await?.expect(200)?.json()?;
-    let count = placed["measurements"].as_array().context("measurements")?.iter().find(|one| one["statistic"] == "COUNT");
+    let count =
+        placed["measurements"].as_array().context("measurements")?.iter().find(|one| one["statistic"] == "COUNT");
     assert!(count.and_then(|count| count["value"].as_f64()).is_some_and(|count| count >= 1.0), "{placed}");
     assert_eq!(members(&placed), ["availableTags", "baseUnit", "description", "measurements", "name"]);
     client.get("/actuator/metrics/nothing").await?.problem(404, "not-found")?;
@@ -66,7 +70,8 @@ async fn metrics_come_in_both_formats_that_prometheus_reads() -> anyhow::Result<
     let text = client.get("/actuator/prometheus").await?.expect(200)?;
     assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(text.text().contains("# TYPE http_server_requests_seconds histogram\n"), "{}", text.text());
-    let open = client.get("/actuator/prometheus").header("Accept", "application/openmetrics-text").await?.expect(200)?;
+    let open =
+        client.get("/actuator/prometheus").header("Accept", "application/openmetrics-text").await?.expect(200)?;
     assert!(open.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
     assert!(open.text().ends_with("# EOF\n"));
     // Every family in one piece, under one type: else Prometheus refuses all of it.

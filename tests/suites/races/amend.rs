@@ -20,7 +20,10 @@ async fn an_amendment_overtakes_the_answer_to_the_old_lines() -> anyhow::Result<
         shop.amend(&order, &[("new-lines", 3)]).await?.expect(200)?;
 
         let ended = shop.settled(&order).await?;
-        assert_eq!((&ended["status"], &ended["revision"], &ended["total"]), (&json!("confirmed"), &json!(2), &json!(750)));
+        assert_eq!(
+            (&ended["status"], &ended["revision"], &ended["total"]),
+            (&json!("confirmed"), &json!(2), &json!(750))
+        );
         assert_eq!(ended["lines"], json!([{"productId": "new-lines", "quantity": 3, "unitPrice": 250}]));
         overtaken += usize::from(shop.history(&order).await?.iter().take(2).eq(["placed", "amended"]));
         shop.until_payment(&order, "captured").await?;

@@ -1,6 +1,5 @@
 //! Orders that wait longer than they may.
 
-use serde_json::json;
 use tests::shop;
 use tests::system::{Setup, System, Transport};
 use tests::visit::Visit;
@@ -22,8 +21,7 @@ async fn an_authorization_after_the_deadline_is_voided_and_the_order_stays_expir
     shop.put_stock("too-late", 5).await?;
     let order = shop.placed(&shop::order(&[("too-late", 2)], Some("tok_slow"))).await?;
 
-    let expired = shop.settled(&order).await?;
-    assert_eq!((&expired["status"], &expired["paymentStatus"]), (&json!("expired"), &json!("authorizing")));
+    assert_eq!(shop.settled(&order).await?["status"], "expired");
     shop.until_counts("too-late", [5, 0, 0]).await?;
 
     let voided = shop.until_payment(&order, "voided").await?;
@@ -39,7 +37,6 @@ async fn an_order_that_nobody_pays_expires_and_gives_its_stock_back() -> anyhow:
     let shop = visit().await?;
     shop.put_stock("unpaid", 5).await?;
     let order = shop.placed(&shop::order(&[("unpaid", 5)], None)).await?;
-    shop.until_counts("unpaid", [0, 5, 0]).await?;
 
     assert_eq!(shop.settled(&order).await?["status"], "expired");
 

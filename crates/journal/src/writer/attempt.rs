@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{SubsecRound as _, Utc};
+use chrono::Utc;
 use contract::Lane;
 use tokio_postgres::Row;
 
@@ -13,9 +13,6 @@ use crate::{
     schema,
     session::{BEGIN, COMMIT, Trip, references},
 };
-
-/// Digits of a second that PostgreSQL keeps. What is published from memory must not show more.
-const STORED_DIGITS: u16 = 6;
 
 impl<M: Model> Writer<M> {
     /// One attempt at a batch: one transaction, two round trips.
@@ -85,16 +82,11 @@ impl<M: Model> Writer<M> {
             return Ok((Outcome { answers: Vec::new(), rows: None, appended }, Vec::new()));
         }
         let mut rows = self.model.rows(loaded).map_err(|error| error.to_string())?;
-        let now = Utc::now().trunc_subsecs(STORED_DIGITS);
+        let now = Utc::now();
         let mut answers = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
-            let mut decision = Decision {
-                now,
-                lane: item.lane,
-                cause: item.origin.cause(),
-                trace: item.origin.trace(),
-                appended: &mut appended,
-            };
+            let (cause, trace) = (item.origin.cause(), item.origin.trace());
+            let mut decision = Decision { cause, trace, ..Decision::new(now, item.lane, &mut appended) };
             answers.push(self.model.decide(&mut rows, &item.command, &mut decision));
         }
         let mut next = heads.clone();

@@ -5,7 +5,7 @@ use contract::ProductId;
 use journal::Query;
 use uuid::Uuid;
 
-use super::rows::Rows;
+use super::batch::Rows;
 use crate::stock::{Balance, Hold};
 
 pub(super) const INSERT_STOCK: &str = "

@@ -7,7 +7,7 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as UnknownName;
 use uuid::Uuid;
 
-use super::rows::Rows;
+use super::batch::Rows;
 use super::{Answer, Inventory, Request, columns};
 use crate::messages::tests::{ORDER, confirmed, placed, record};
 use crate::stock::{Adjustment, Balance, Command, Hold, HoldStatus, Rejection, Units};

@@ -3,12 +3,11 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use contract::{CustomerId, ProductId, envelope::TYPE_PREFIX};
+use contract::{CustomerId, ProductId};
 use journal::StoredEvent;
 use process::Problem;
 use process::page::{self, Cursor};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -73,31 +72,10 @@ pub(super) struct OrderPage {
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventPage {
     /// The events, oldest first.
-    pub data: Vec<EventAnswer>,
+    pub data: Vec<StoredEvent>,
     /// What to ask the next page with; null on the last.
     #[schema(required)]
     pub next_cursor: Option<String>,
-}
-
-/// Something that happened to an order.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = OrderEvent)]
-pub(super) struct EventAnswer {
-    /// Its number in the order, from 1.
-    version: i32,
-    /// What it means, as in its `CloudEvents` type.
-    #[serde(rename = "type")]
-    #[schema(example = "ordersystem.order.placed.v1")]
-    kind: String,
-    /// When it happened.
-    at: DateTime<Utc>,
-    /// The event that caused it; null when a request or the clock did.
-    #[schema(required)]
-    causation_id: Option<Uuid>,
-    /// Its data, by its type.
-    #[schema(value_type = Object)]
-    data: Box<RawValue>,
 }
 
 impl ListQuery {
@@ -140,15 +118,8 @@ impl OrderPage {
 impl EventPage {
     /// A page of up to `limit` events; what is beyond only tells that there is a next page.
     pub fn of(events: Vec<StoredEvent>, limit: u16) -> Self {
-        let (events, next_cursor) = page::cut(events, limit, |event| event.version);
-        Self { data: events.into_iter().map(EventAnswer::from).collect(), next_cursor }
-    }
-}
-
-impl From<StoredEvent> for EventAnswer {
-    fn from(event: StoredEvent) -> Self {
-        let StoredEvent { version, kind, at, cause, data } = event;
-        Self { version, kind: format!("{TYPE_PREFIX}{kind}"), at, causation_id: cause, data }
+        let (data, next_cursor) = page::cut(events, limit, |event| event.version);
+        Self { data, next_cursor }
     }
 }
 
@@ -158,6 +129,7 @@ mod tests {
     use axum::extract::FromRequestParts as _;
     use axum::http::Request;
     use process::Query;
+    use serde_json::value::RawValue;
 
     use crate::order::fixtures;
 
@@ -227,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_event_is_shown_with_its_cloud_events_type_and_its_data_as_they_are() {
-        let shown = serde_json::to_value(EventAnswer::from(event(7))).expect("is JSON");
+        let shown = serde_json::to_value(event(7)).expect("is JSON");
         let expected = serde_json::json!({
             "version": 7,
             "type": "ordersystem.order.expired.v1",

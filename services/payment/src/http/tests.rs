@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::shapes::{PaymentAnswer, PaymentList, PaymentRequest, PaymentWithHistory};
+use super::answer::{PaymentAnswer, PaymentList, PaymentWithHistory};
+use super::body::PaymentRequest;
 use super::{Answer, created, refused};
 use crate::payment::{Command, Payment, Rejection};
 

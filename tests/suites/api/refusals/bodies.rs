@@ -58,9 +58,8 @@ async fn a_body_of_another_type_is_refused() -> anyhow::Result<()> {
 async fn a_body_that_is_too_large_is_refused() -> anyhow::Result<()> {
     let alone = Alone::enter().await?;
     let client = alone.shop.to(Service::Order)?;
-    let large = |(to, call): (_, Call)| {
-        (to, call.header("Content-Type", "application/json").body(vec![b' '; TOO_MANY_BYTES]))
-    };
+    let large =
+        |(to, call): (_, Call)| (to, call.header("Content-Type", "application/json").body(vec![b' '; TOO_MANY_BYTES]));
     alone.refused(413, "too-large", requests(&client).map(large)).await.map(drop)
 }
 
@@ -145,7 +144,8 @@ async fn a_change_that_breaks_a_rule_is_refused() -> anyhow::Result<()> {
     let alone = Alone::enter().await?;
     let order = alone.reserved("rules-of-changes").await?;
     let client = alone.shop.to(Service::Order)?;
-    let amend = |lines: Value| client.put(&format!("/orders/{order}")).header("If-Match", "*").json(&json!({"lines": lines}));
+    let amend =
+        |lines: Value| client.put(&format!("/orders/{order}")).header("If-Match", "*").json(&json!({"lines": lines}));
     let cancel = |reason: Value| client.post(&format!("/orders/{order}/cancel")).json(&json!({"reason": reason}));
     let foreign = json!([{"productId": "cup", "quantity": 1, "unitPrice": 1, "currency": "USD"}]);
     let none = json!([{"productId": "cup", "quantity": 0, "unitPrice": 1}]);

@@ -126,9 +126,8 @@ async fn a_key_stands_for_one_request() -> anyhow::Result<()> {
     let client = alone.shop.to(Service::Order)?;
     let keyed = |call: Call, body: &Value| call.header("Idempotency-Key", "one-request").json(body);
     let place = |quantity| keyed(client.post("/orders"), &shop::order(&[("unheard-of", quantity)], None));
-    let adjust = |delta| {
-        keyed(client.post("/inventory/one-request/adjustments"), &json!({"delta": delta, "reason": "found"}))
-    };
+    let adjust =
+        |delta| keyed(client.post("/inventory/one-request/adjustments"), &json!({"delta": delta, "reason": "found"}));
     let pay = |token| keyed(client.post("/payments"), &json!({"orderId": order, "token": token}));
     for first in [place(1), adjust(1), pay("tok_ok")] {
         first.await?.expect(201)?;

@@ -31,9 +31,8 @@ async fn who_takes_no_json_gets_nothing_done() -> anyhow::Result<()> {
     let alone = Alone::enter().await?;
     let client = alone.shop.to(Service::Order)?;
     let place = || client.post("/orders").json(&shop::order(&[("cup", 1)], None));
-    let calls = ["text/html", "application/json;q=0", "image/png, text/*"].map(|accepted| {
-        (accepted, place().header("Accept", accepted))
-    });
+    let calls = ["text/html", "application/json;q=0", "image/png, text/*"]
+        .map(|accepted| (accepted, place().header("Accept", accepted)));
     alone.refused(406, "not-acceptable", calls).await?;
     for accepted in ["application/json", "application/*;q=0.5", "text/html, */*;q=0.1"] {
         place().header("Accept", accepted).await?.expect(201)?;

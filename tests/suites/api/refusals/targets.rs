@@ -54,10 +54,12 @@ async fn a_query_that_cannot_be_meant_is_refused() -> anyhow::Result<()> {
     let client = alone.shop.to(Service::Order)?;
     let events = format!("/orders/{order}/events");
     let lists = ["/orders", "/inventory", "/notifications", "/inventory/queried/movements", &events];
-    let anywhere = ["limit=0", "limit=201", "limit=-1", "limit=many", "cursor=!", "cursor=%FF", "cursor=c29vbg", "colour=red"];
+    let anywhere =
+        ["limit=0", "limit=201", "limit=-1", "limit=many", "cursor=!", "cursor=%FF", "cursor=c29vbg", "colour=red"];
     let mut paths: Vec<String> =
         lists.iter().flat_map(|list| anywhere.map(|query| format!("{list}?{query}"))).collect();
-    let orders = ["status=lost", "customerId=", "productId=a%00b", "placedAfter=soon", "placedBefore=1969-12-31T00:00:00Z"];
+    let orders =
+        ["status=lost", "customerId=", "productId=a%00b", "placedAfter=soon", "placedBefore=1969-12-31T00:00:00Z"];
     paths.extend(orders.map(|query| format!("/orders?{query}")));
     paths.extend(["status=lost", "orderId=7"].map(|query| format!("/notifications?{query}")));
     paths.extend(["/payments".to_owned(), format!("/payments?orderId={order}&colour=red")]);
@@ -82,7 +84,13 @@ async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_does() -> a
         (Method::PUT, "/payments", &["GET", "HEAD", "POST"]),
         (Method::POST, "/actuator/health", &["GET", "HEAD"]),
     ];
-    alone.refused(405, "method-not-allowed", paths.iter().map(|(method, path, _)| (path, client.call(method.clone(), path)))).await?;
+    alone
+        .refused(
+            405,
+            "method-not-allowed",
+            paths.iter().map(|(method, path, _)| (path, client.call(method.clone(), path))),
+        )
+        .await?;
     for (method, path, allowed) in paths {
         let answer = client.call(method, path).await?;
         let mut told: Vec<_> = answer.header("allow").unwrap_or_default().split(',').map(str::trim).collect();

@@ -17,13 +17,6 @@ fn placing_makes_a_pending_order_that_expires_after_the_payment_timeout() {
 }
 
 #[test]
-fn a_deadline_is_no_finer_than_the_database_keeps_it() {
-    let now = DateTime::from_timestamp(1_700_000_000, 123_456_789).expect("in range");
-    let deadline = place(None).decide(POLICY, now).expires_at;
-    assert_eq!(deadline.timestamp_subsec_nanos(), 123_456_000);
-}
-
-#[test]
 fn reserved_stock_makes_a_pending_order_reserved_and_starts_its_payment() {
     let story = Story::placed();
     let reserved = Reserved { revision: 1, total: 500, currency: eur(), payment: Some(token()) };

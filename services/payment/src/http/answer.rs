@@ -1,45 +1,15 @@
-//! What clients send and see.
+//! What clients see.
 
 use chrono::{DateTime, Utc};
 use contract::Currency;
-use contract::envelope::TYPE_PREFIX;
 use contract::event::UnreadableData;
 use contract::payment::PaymentEvent;
 use journal::StoredEvent;
-use journal::idempotency::Key;
-use process::{Problem, Violation};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::payment::{Account, Command, Payment, payment_of};
-
-/// The longest token, in characters; providers' tokens have some dozens. It is kept with each attempt.
-const MAX_TOKEN_CHARACTERS: usize = 255;
-
-/// A payment to begin.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct PaymentRequest {
-    /// The order to pay.
-    pub order_id: Uuid,
-    /// The provider's token of the customer's card or account.
-    #[schema(min_length = 1, max_length = 255, example = "tok_ok")]
-    token: String,
-    /// What the caller believes is due, in the minor unit; refused when it is not.
-    #[schema(minimum = 0)]
-    amount: Option<i64>,
-}
-
-/// Which payments are listed.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Listing {
-    /// The order whose payments are wanted
-    pub order_id: Uuid,
-}
+use crate::payment::{Account, Payment, payment_of};
 
 /// A payment: one attempt to pay for an order.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -75,27 +45,7 @@ pub(super) struct PaymentWithHistory {
     #[serde(flatten)]
     payment: PaymentAnswer,
     /// What happened to it, oldest first.
-    history: Vec<HistoryEntry>,
-}
-
-/// One event of a payment.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct HistoryEntry {
-    /// Its number among the events of the order's payments.
-    version: i32,
-    /// What it means, as in its `CloudEvents` type.
-    #[serde(rename = "type")]
-    #[schema(example = "ordersystem.payment.authorized.v1")]
-    kind: String,
-    /// When it happened.
-    at: DateTime<Utc>,
-    /// The event that caused it; null when a request or the provider did.
-    #[schema(required)]
-    causation_id: Option<Uuid>,
-    /// Its data, by its type.
-    #[schema(value_type = Object)]
-    data: Box<RawValue>,
+    history: Vec<StoredEvent>,
 }
 
 /// The payments of an order.
@@ -127,31 +77,6 @@ enum ShownStatus {
     Voided,
     /// The money was given back.
     Refunded,
-}
-
-impl PaymentRequest {
-    /// What is asked of the order's account.
-    pub fn command(self) -> Result<Command, Problem> {
-        let mut violations = Vec::new();
-        let visible = |c: char| !c.is_control() && !c.is_whitespace();
-        if !(1..=MAX_TOKEN_CHARACTERS).contains(&self.token.chars().count()) || !self.token.chars().all(visible) {
-            let rule = format!("has 1 to {MAX_TOKEN_CHARACTERS} visible characters");
-            violations.push(Violation::new("/token", rule));
-        }
-        if self.amount.is_some_and(i64::is_negative) {
-            violations.push(Violation::new("/amount", "is at least 0"));
-        }
-        if violations.is_empty() {
-            Ok(Command::Pay { token: self.token, amount: self.amount })
-        } else {
-            Err(Problem::validation_failed(violations))
-        }
-    }
-
-    /// The idempotency key `text` for this request. Each order has keys of its own, which are settled in its lane.
-    pub fn key(&self, text: &str) -> Key {
-        Key::of(self.order_id.to_string(), text, &(&self.token, self.amount))
-    }
 }
 
 impl PaymentAnswer {
@@ -212,7 +137,7 @@ impl PaymentWithHistory {
             }
             if let Some(latest) = payments.last_mut() {
                 latest.payment.tell(&event, stored.at);
-                latest.history.push(stored.into());
+                latest.history.push(stored);
             }
         }
         Ok(payments)
@@ -232,13 +157,6 @@ impl PaymentWithHistory {
 impl From<PaymentAnswer> for PaymentWithHistory {
     fn from(payment: PaymentAnswer) -> Self {
         Self { payment, history: Vec::new() }
-    }
-}
-
-impl From<StoredEvent> for HistoryEntry {
-    fn from(event: StoredEvent) -> Self {
-        let StoredEvent { version, kind, at, cause: causation_id, data } = event;
-        Self { version, kind: format!("{TYPE_PREFIX}{kind}"), at, causation_id, data }
     }
 }
 
