@@ -47,7 +47,7 @@ impl Inbox {
     /// Judges the record `seq` at `offset` and, when it is the next or an old one, moves on.
     pub fn judge(&mut self, seq: i64, offset: i64, now: Instant) -> Verdict {
         if seq > self.accepted.seq + 1 {
-            let ask = self.asked_at.is_none_or(|at| now - at >= GAP_REPEAT);
+            let ask = self.asked_at.is_none() || self.is_gap_overdue(now);
             if ask {
                 self.asked_at = Some(now);
             }
@@ -60,6 +60,20 @@ impl Inbox {
         self.accepted.seq = seq;
         self.asked_at = None;
         Verdict::Apply
+    }
+
+    /// Whether the source was asked to send again and has not for so long that it should be asked once more. A request can
+    /// be lost like any message, and in a quiet lane no further record would reveal the gap again.
+    pub fn asks_once_more(&mut self, now: Instant) -> bool {
+        let overdue = self.is_gap_overdue(now);
+        if overdue {
+            self.asked_at = Some(now);
+        }
+        overdue
+    }
+
+    fn is_gap_overdue(&self, now: Instant) -> bool {
+        self.asked_at.is_some_and(|at| now - at >= GAP_REPEAT)
     }
 
     /// Moves past a record without a sequence.
@@ -86,9 +100,12 @@ mod tests {
         assert_eq!(inbox.judge(6, 11, now), Verdict::Gap { ask: true });
         assert_eq!(inbox.judge(7, 12, now), Verdict::Gap { ask: false });
         assert_eq!(inbox.judge(7, 12, now + GAP_REPEAT), Verdict::Gap { ask: true });
+        assert!(!inbox.asks_once_more(now + GAP_REPEAT));
+        assert!(inbox.asks_once_more(now + 2 * GAP_REPEAT));
         assert_eq!(inbox.judge(5, 13, now), Verdict::Apply);
         assert_eq!(inbox.accepted, Position { seq: 5, offset: 14 });
         assert!(inbox.is_dirty());
+        assert!(!inbox.asks_once_more(now + 9 * GAP_REPEAT));
     }
 
     proptest! {

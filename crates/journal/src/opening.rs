@@ -109,7 +109,7 @@ impl<M: Model> Journal<M> {
             Transport::Kafka(kafka) => {
                 let brokers = process.health().component("kafka");
                 needs.push(brokers.clone());
-                connecting.over_kafka(kafka, brokers, reads.clone()).await?
+                connecting.over_kafka(kafka, brokers, reads.clone(), owned.clone()).await?
             }
         };
 
@@ -176,7 +176,13 @@ impl Connecting<'_> {
         Outlet::Log { hub: Arc::clone(hub), feeds: publishes, others }
     }
 
-    async fn over_kafka(self, kafka: &Arc<KafkaSettings>, health: Component, reads: Pool) -> Result<Outlet, OpenError> {
+    async fn over_kafka(
+        self,
+        kafka: &Arc<KafkaSettings>,
+        health: Component,
+        reads: Pool,
+        owned: watch::Receiver<OwnedLanes>,
+    ) -> Result<Outlet, OpenError> {
         let Opening { schema, publishes, consumes, .. } = self.opening;
         let system: Arc<str> = self.settings.name.as_str().into();
         ensure_topics(kafka, &system, self.settings.lanes).await?;
@@ -206,6 +212,7 @@ impl Connecting<'_> {
             feeds: publishes,
             intake: self.intake,
             outlet: Arc::clone(&outlet),
+            owned,
             health: self.process.health().component(LANES),
         };
         inlet.start(self.process)?;

@@ -16,6 +16,8 @@ impl<M: Model> Writer<M> {
         // What was taken in before belongs to the ownership before.
         self.settle_pending(doors).await;
         match control {
+            // Whoever gave up waiting may not own these lanes any more: claiming them now would fence off who does.
+            Control::Assign { reply, .. } if reply.is_closed() => {}
             Control::Assign { lanes, generation, unless_owned_by, reply } => {
                 match self.claim(&lanes, unless_owned_by).await {
                     Ok(positions) => {

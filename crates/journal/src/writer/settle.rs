@@ -28,9 +28,22 @@ impl<M: Model> Writer<M> {
 
     /// Stores positions that moved without anything to settle, so that others see how far this service has read.
     pub(super) async fn flush(&mut self, doors: &mut Doors<M>) {
+        self.ask_once_more();
         let reach = self.dirty();
         if !reach.is_empty() && self.pending.items.is_empty() && self.pending.letters.is_empty() {
             self.settle(Batch { items: Vec::new(), letters: Vec::new(), reach }, doors).await;
+        }
+    }
+
+    /// Repeats the requests to send again that were not heard.
+    fn ask_once_more(&mut self) {
+        let now = Instant::now();
+        for (lane, owned) in &mut self.owned {
+            for (source, inbox) in &mut owned.inboxes {
+                if inbox.asks_once_more(now) {
+                    self.outlet.ask_again(*source, *lane, inbox.accepted.seq + 1);
+                }
+            }
         }
     }
 

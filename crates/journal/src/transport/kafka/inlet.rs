@@ -21,11 +21,12 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 use serde_json::Value;
-use tokio::sync::{mpsc::error::TrySendError, oneshot};
+use tokio::sync::{mpsc::error::TrySendError, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{KafkaOutlet, consumer_config};
 use crate::{
+    OwnedLanes,
     settings::KafkaSettings,
     transport::{Body, Control, DELIVERY_RECORDS, Delivery, Incoming, Intake, Positions},
 };
@@ -39,6 +40,8 @@ const BUSY_POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often to look whether the writer has room.
 const ROOM_POLL: Duration = Duration::from_millis(1);
+/// How long a lane that the group gives us may be missing from the writer before it is claimed again.
+const RECLAIM_AFTER: Duration = Duration::from_secs(2);
 /// How often Kafka is told how far we read. It is for people and tools only.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the writer may take to claim lanes before the attempt is repeated, and to let them go before they are gone
@@ -148,6 +151,8 @@ pub(crate) struct Inlet {
     pub feeds: Option<Topic>,
     pub intake: Intake,
     pub outlet: Arc<KafkaOutlet>,
+    /// The lanes that the writer holds.
+    pub owned: watch::Receiver<OwnedLanes>,
     pub health: Component,
 }
 
@@ -171,7 +176,8 @@ impl Inlet {
         let (ended, finished) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("{}-in", self.schema));
         let spawned = thread.spawn(move || {
-            Poller { inlet: self, names, stalled: None, told_at: Instant::now() }.run(&consumer, &stop);
+            Poller { inlet: self, names, stalled: None, told_at: Instant::now(), missing_since: None }
+                .run(&consumer, &stop);
             let _ = ended.send(());
             // Closing can hang when brokers are away; nobody waits for it then.
             drop(consumer);
@@ -194,11 +200,14 @@ struct Poller {
     /// Records that the writer had no room for.
     stalled: Option<Delivery>,
     told_at: Instant,
+    /// Since when the writer does not hold a lane that was claimed for it.
+    missing_since: Option<Instant>,
 }
 
 impl Poller {
     fn run(mut self, consumer: &BaseConsumer<Context>, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            self.miss(consumer);
             self.claim(consumer);
             self.tell_offsets(consumer);
             if self.stalled.is_some() {
@@ -210,6 +219,20 @@ impl Poller {
             }
         }
         self.leave(consumer);
+    }
+
+    /// A process that was cut off from the group may claim a lane once more before it learns so, and fence us off. As long
+    /// as the group says that the lane is ours, it is claimed again.
+    fn miss(&mut self, consumer: &BaseConsumer<Context>) {
+        let mut assignment = consumer.context().assignment();
+        let held = self.inlet.owned.borrow();
+        if assignment.claimed.iter().all(|lane| held.contains(lane)) {
+            self.missing_since = None;
+        } else if self.missing_since.get_or_insert_with(Instant::now).elapsed() >= RECLAIM_AFTER {
+            tracing::warn!(schema = self.inlet.schema, "lanes were taken away outside the group; claiming them again");
+            self.missing_since = None;
+            assignment.claimed.clear();
+        }
     }
 
     /// Claims what the group gave us and begins to read where the database says.

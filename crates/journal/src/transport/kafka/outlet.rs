@@ -3,10 +3,13 @@
 //! The producer keeps its own copy of what is on its way, so a lane here is three numbers: how far it was handed over,
 //! how far the broker has it, how far it is written.
 
+mod letters;
+mod relay;
+
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -16,18 +19,15 @@ use contract::{Lane, Lanes, Record, Topic, topic};
 use deadpool_postgres::Pool;
 use process::{Component, Process};
 use rdkafka::{
-    ClientContext, Message,
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, Producer, ThreadedProducer},
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::producer_config;
 use crate::{hints::Notifier, metrics::JournalMetrics, record, settings::KafkaSettings};
+use relay::{LaneState, Relay, Reports, opaque};
 
 /// Events read from the database at once when a lane is behind.
 const CATCH_UP_EVENTS: i64 = 1000;
@@ -42,87 +42,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How often the brokers are asked whether they are there, and how long they may take.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Dead letters published at once.
-const LETTERS: i64 = 100;
-
-/// A lane's way to the broker.
-#[derive(Default)]
-struct LaneState {
-    owned: bool,
-    /// The last sequence handed to the producer.
-    sent: i64,
-    /// The last sequence that the broker acknowledged.
-    acked: i64,
-    /// The last sequence known to be written.
-    end: i64,
-    /// Memory does not have what comes next: read it from the database.
-    behind: bool,
-    went_back_at: Option<Instant>,
-}
-
-/// What the delivery reports and the writer share.
-struct Relay {
-    lanes: Mutex<Vec<LaneState>>,
-    work: Notify,
-    broken: AtomicBool,
-}
-
-impl Relay {
-    fn lanes(&self) -> MutexGuard<'_, Vec<LaneState>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Goes back to `seq`: it and what follows is sent again, from the database.
-    fn go_back(&self, lane: Lane, seq: i64) {
-        if let Some(state) = self.lanes().get_mut(lane.index()) {
-            state.sent = state.sent.min(seq - 1);
-            state.behind = true;
-        }
-        self.work.notify_one();
-    }
-}
-
-/// What a delivery report is about: a lane and a sequence in one word. Zero is a message that is not an event.
-fn opaque(lane: Lane, seq: i64) -> usize {
-    (lane.index() + 1) << SEQ_BITS | usize::try_from(seq).unwrap_or(0)
-}
-
-/// Bits of the sequence in a delivery report: enough for 10,000 events a second for 800 years.
-const SEQ_BITS: u32 = 48;
-
-struct Reports(Arc<Relay>);
-
-impl ClientContext for Reports {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "producer");
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.0.broken.store(true, Ordering::Release);
-            self.0.work.notify_one();
-        }
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let Some(index) = (opaque >> SEQ_BITS).checked_sub(1) else {
-            return;
-        };
-        let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
-        match result {
-            Ok(_) => {
-                if let Some(state) = self.0.lanes().get_mut(index) {
-                    state.acked = state.acked.max(seq);
-                }
-            }
-            Err((error, message)) => {
-                tracing::warn!(topic = message.topic(), lane = index, seq, %error, "delivery failed; the lane goes back");
-                self.0.go_back(Lane(u16::try_from(index).unwrap_or(0)), seq);
-            }
-        }
-    }
-}
 
 /// Where a journal's events, requests and dead letters leave for Kafka.
 pub(crate) struct KafkaOutlet {
@@ -157,11 +76,7 @@ pub(crate) struct OutletParts {
 impl KafkaOutlet {
     /// An outlet with a producer of its own.
     pub fn new(parts: OutletParts) -> Result<Arc<Self>, KafkaError> {
-        let relay = Arc::new(Relay {
-            lanes: Mutex::new(parts.lanes.all().map(|_| LaneState::default()).collect()),
-            work: Notify::new(),
-            broken: AtomicBool::new(false),
-        });
+        let relay = Arc::new(Relay::new(parts.lanes));
         let producer = producer(&parts.settings, &relay)?;
         Ok(Arc::new(Self {
             feeds: parts.feeds.map(|topic| (topic, topic.name(&parts.system))),
@@ -435,36 +350,6 @@ impl KafkaOutlet {
         !records.is_empty()
     }
 
-    async fn publish_letters(&self) -> Result<(), String> {
-        let client = self.reads.get().await.map_err(|error| error.to_string())?;
-        let waiting = "SELECT id, source, lane, place, reason, kind, key, payload FROM dead_letter
-                       WHERE NOT published ORDER BY id LIMIT $1";
-        let rows = client.query(waiting, &[&LETTERS]).await.map_err(|error| error.to_string())?;
-        let name = topic::dead_letters(&self.system);
-        for row in &rows {
-            let headers = letter_headers(row, self.schema);
-            let (key, payload): (Option<&[u8]>, Option<&[u8]>) = (row.get(6), row.get(7));
-            let message = BaseRecord::with_opaque_to(&name, 0)
-                .partition(i32::from(row.get::<_, i16>(2)))
-                .key(key.unwrap_or_default())
-                .payload(payload.unwrap_or_default())
-                .headers(headers);
-            let sent = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message);
-            sent.map_err(|(error, _)| error.to_string())?;
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.flush().await?;
-        let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
-        let done = "UPDATE dead_letter SET published = true WHERE id = ANY($1)";
-        client.execute(done, &[&ids]).await.map_err(|error| error.to_string())?;
-        if rows.len() == usize::try_from(LETTERS).unwrap_or(usize::MAX) {
-            self.letters_waiting();
-        }
-        Ok(())
-    }
-
     async fn flush(&self) -> Result<(), String> {
         let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
         let flushed = tokio::task::spawn_blocking(move || producer.flush(DRAIN)).await;
@@ -473,7 +358,10 @@ impl KafkaOutlet {
 
     /// Asks the brokers now and then whether they are there. The first message makes the producer fetch its id, which
     /// takes half a second; so it is sent before anyone waits for it.
+    ///
+    /// One unanswered question is a slow broker; two in a row, or one while the client sees no broker at all, is none.
     async fn check(&self) {
+        let mut missed = false;
         let topic = topic::resend(&self.system);
         let warm = BaseRecord::<(), (), usize>::with_opaque_to(&topic, 0).partition(0);
         let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(warm);
@@ -484,8 +372,13 @@ impl KafkaOutlet {
                 producer.client().fetch_metadata(Some(&topic), CHECK_TIMEOUT).map(|_| ())
             });
             match asked.await {
-                Ok(Ok(())) => self.health.up(),
-                _ => self.health.down("no broker answers"),
+                Ok(Ok(())) => {
+                    missed = false;
+                    self.relay.away.store(false, Ordering::Release);
+                    self.health.up();
+                }
+                _ if missed || self.relay.away.load(Ordering::Acquire) => self.health.down("no broker answers"),
+                _ => missed = true,
             }
             sleep(CHECK_INTERVAL).await;
         }
@@ -494,20 +387,4 @@ impl KafkaOutlet {
 
 fn producer(settings: &KafkaSettings, relay: &Arc<Relay>) -> Result<ThreadedProducer<Reports>, KafkaError> {
     producer_config(settings).create_with_context(Reports(Arc::clone(relay)))
-}
-
-/// Where a dead letter came from and why it is one.
-fn letter_headers(row: &tokio_postgres::Row, schema: &str) -> OwnedHeaders {
-    let source = Topic::ALL.into_iter().find(|topic| topic.code() == row.get::<_, i16>(1));
-    let (lane, place) = (row.get::<_, i16>(2).to_string(), row.get::<_, i64>(3).to_string());
-    let values: [(&str, Option<&str>); 6] = [
-        ("dl_reader", Some(schema)),
-        ("dl_source", source.map(Topic::as_str)),
-        ("dl_lane", Some(&lane)),
-        ("dl_place", Some(&place)),
-        ("dl_reason", Some(row.get(4))),
-        ("dl_kind", row.get(5)),
-    ];
-    let headers = OwnedHeaders::new_with_capacity(values.len());
-    values.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: *value }))
 }

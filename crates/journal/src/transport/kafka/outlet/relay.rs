@@ -1,0 +1,113 @@
+//! How far each lane has come, and what the broker reports of it.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use contract::{Lane, Lanes};
+use rdkafka::{
+    ClientContext, Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryResult, ProducerContext},
+};
+use tokio::sync::Notify;
+
+/// A lane's way to the broker.
+#[derive(Default)]
+pub(super) struct LaneState {
+    pub owned: bool,
+    /// The last sequence handed to the producer.
+    pub sent: i64,
+    /// The last sequence that the broker acknowledged.
+    pub acked: i64,
+    /// The last sequence known to be written.
+    pub end: i64,
+    /// Memory does not have what comes next: read it from the database.
+    pub behind: bool,
+    pub went_back_at: Option<Instant>,
+}
+
+/// What the delivery reports and the writer share.
+pub(super) struct Relay {
+    lanes: Mutex<Vec<LaneState>>,
+    pub work: Notify,
+    pub broken: AtomicBool,
+    /// The client says that no broker can be reached.
+    pub away: AtomicBool,
+}
+
+impl Relay {
+    /// No lane is ours yet.
+    pub fn new(lanes: Lanes) -> Self {
+        let lanes = lanes.all().map(|_| LaneState::default()).collect();
+        Self {
+            lanes: Mutex::new(lanes),
+            work: Notify::new(),
+            broken: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+        }
+    }
+
+    pub fn lanes(&self) -> MutexGuard<'_, Vec<LaneState>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes back to `seq`: it and what follows is sent again, from the database.
+    fn go_back(&self, lane: Lane, seq: i64) {
+        if let Some(state) = self.lanes().get_mut(lane.index()) {
+            state.sent = state.sent.min(seq - 1);
+            state.behind = true;
+        }
+        self.work.notify_one();
+    }
+}
+
+/// What a delivery report is about: a lane and a sequence in one word. Zero is a message that is not an event.
+pub(super) fn opaque(lane: Lane, seq: i64) -> usize {
+    (lane.index() + 1) << SEQ_BITS | usize::try_from(seq).unwrap_or(0)
+}
+
+/// Bits of the sequence in a delivery report: enough for 10,000 events a second for 800 years.
+const SEQ_BITS: u32 = 48;
+
+/// What becomes of messages, told to the relay.
+pub(super) struct Reports(pub Arc<Relay>);
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.0.away.store(true, Ordering::Release);
+        }
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.0.broken.store(true, Ordering::Release);
+            self.0.work.notify_one();
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let Some(index) = (opaque >> SEQ_BITS).checked_sub(1) else {
+            return;
+        };
+        let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
+        match result {
+            Ok(_) => {
+                if let Some(state) = self.0.lanes().get_mut(index) {
+                    state.acked = state.acked.max(seq);
+                }
+            }
+            Err((error, message)) => {
+                tracing::warn!(topic = message.topic(), lane = index, seq, %error, "delivery failed; the lane goes back");
+                self.0.go_back(Lane(u16::try_from(index).unwrap_or(0)), seq);
+            }
+        }
+    }
+}
