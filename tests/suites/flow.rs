@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 static SYSTEMS: Semaphore = Semaphore::const_new(2);
 
 /// How long the processes of a system may take to notice what happened to others: a session, several times over.
-const NOTICE_DEADLINE: Duration = Duration::from_secs(60);
+const NOTICE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Leave to run a system; it ends with this value.
 async fn turn() -> anyhow::Result<SemaphorePermit<'static>> {

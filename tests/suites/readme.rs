@@ -121,7 +121,8 @@ fn blocks(text: &str) -> Vec<(&str, String)> {
 fn code(text: &str) -> Vec<String> {
     let shell = blocks(text).into_iter().filter(|(language, _)| *language == "sh");
     let lines = shell.flat_map(|(_, content)| content.lines().map(str::to_owned).collect::<Vec<_>>());
-    let spans = text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let spans =
+        text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2));
     lines.chain(spans.map(str::to_owned)).collect()
 }
 
@@ -149,7 +150,11 @@ async fn eventually_or_once(
         alike("", answer, &found, &mut known).with_context(|| format!("the answer was {found}"))?;
         Ok(known)
     };
-    if deadline.is_zero() { once().await.with_context(|| command.to_owned()) } else { eventually(deadline, command, once).await }
+    if deadline.is_zero() {
+        once().await.with_context(|| command.to_owned())
+    } else {
+        eventually(deadline, command, once).await
+    }
 }
 
 /// Whether an answer is what the README shows, volatile values aside; those are added to what is known.

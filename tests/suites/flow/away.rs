@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use ordersystem::postgres::Options;
 use serde_json::json;
+use tests::eventually;
 use tests::http::{Answer, Call, Client};
 use tests::kafka::Kafka;
 use tests::postgres::Server;
 use tests::shop;
 use tests::system::{Replica, Setup, System, Transport};
-use tests::eventually;
 use tokio::time::timeout;
 
 use crate::NOTICE_DEADLINE;

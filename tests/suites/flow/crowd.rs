@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tests::http::{Answer, Client};
 use tests::shop::{self, Shop};
-use tests::system::{Service, System, Transport};
+use tests::system::{Replica, Service, System, Transport};
 
 use crate::books::{balanced, judge, list};
 use crate::lanes::{all_shared_by, each};
@@ -83,9 +83,9 @@ async fn come_and_go(system: &System) -> anyhow::Result<()> {
     load.stock(&system.shop()).await?;
     let (orders, ()) = load
         .place_while(async {
-            each(system, 2, |replica| replica.terminate()).await?;
+            each(system, 2, Replica::terminate).await?;
             all_shared_by(system, &[0, 1]).await?;
-            each(system, 2, |replica| replica.start_again()).await?;
+            each(system, 2, Replica::start_again).await?;
             all_shared_by(system, &[0, 1, 2]).await
         })
         .await?;

@@ -28,10 +28,10 @@ const AT_ONCE: usize = 16;
 const PACE: Duration = Duration::from_millis(40);
 
 /// How long a patient client tries again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long an order may take until it can be paid.
-const PAYABLE_DEADLINE: Duration = Duration::from_secs(60);
+const PAYABLE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Answers to a payment that is taken, comes before the payment service knows the order, and comes too early or twice.
 const PAID: [u16; 3] = [201, 404, 409];
@@ -189,8 +189,8 @@ impl<'s> Load<'s> {
             _ => Some("tok_ok"),
         };
         let names: Vec<String> = lines.iter().map(|(product, _)| self.product(*product)).collect();
-        let named: Vec<(&str, i64)> = names.iter().map(String::as_str).zip(lines.iter().map(|line| line.1)).collect();
-        let mut body = shop::order(&named, token);
+        let wanted: Vec<(&str, i64)> = names.iter().map(String::as_str).zip(lines.iter().map(|line| line.1)).collect();
+        let mut body = shop::order(&wanted, token);
         body["customerId"] = json!(self.customer);
         body
     }
@@ -225,13 +225,11 @@ impl<'s> Load<'s> {
     /// given back.
     async fn pay(&self, id: &str) -> anyhow::Result<()> {
         let what = format!("order {id} is paid");
-        let paid = eventually(PAYABLE_DEADLINE, &what, async || {
-            match self.paid(id).await {
-                Ok(order) if order["status"] == "confirmed" => Ok(Ok(())),
-                Ok(order) => Err(anyhow::anyhow!("it is {order}")),
-                Err(error) if self.patient => Err(error),
-                Err(error) => Ok(Err(error)),
-            }
+        let paid = eventually(PAYABLE_DEADLINE, &what, async || match self.paid(id).await {
+            Ok(order) if order["status"] == "confirmed" => Ok(Ok(())),
+            Ok(order) => Err(anyhow::anyhow!("it is {order}")),
+            Err(error) if self.patient => Err(error),
+            Err(error) => Ok(Err(error)),
         });
         paid.await?
     }
@@ -242,9 +240,8 @@ impl<'s> Load<'s> {
         let order = show.await?.expect(200)?.json()?;
         if order["status"] == "reserved" && order["paymentStatus"] != "authorizing" {
             let payment = json!({"orderId": id, "token": "tok_ok"});
-            let pay = self.asked(Service::Payment, "a payment is taken", |payments| {
-                payments.post("/payments").json(&payment)
-            });
+            let pay = self
+                .asked(Service::Payment, "a payment is taken", |payments| payments.post("/payments").json(&payment));
             let answer = pay.await?;
             ensure!(PAID.contains(&answer.status.as_u16()), "{} {}", answer.status, answer.text());
         }

@@ -20,10 +20,10 @@ const ORDERS: usize = 20;
 const READY: &str = "ordersystem is ready: ";
 
 /// How long it may take until then.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// How long an order may take to be settled after a move.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+const SETTLE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Orders are settled after each move, those too that were taken before it.
 pub async fn there_and_back() -> anyhow::Result<()> {
@@ -54,8 +54,9 @@ impl Movable {
     async fn new() -> anyhow::Result<Self> {
         let folder = Folder::new("moved")?;
         let name = unique_name();
-        let manifest =
-            format!("apiVersion: ordersystem.dev/v1alpha1\nkind: OrderSystem\nmetadata: {{name: {name}}}\nspec: {{}}\n");
+        let manifest = format!(
+            "apiVersion: ordersystem.dev/v1alpha1\nkind: OrderSystem\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+        );
         fs::write(folder.path().join("system.yaml"), manifest)?;
         Ok(Self { database: TestDatabase::create().await?, folder })
     }
