@@ -133,7 +133,9 @@ impl ConsumerContext for Context {
             consumer.assign(&TopicPartitionList::new())
         } else {
             self.let_go();
-            consumer.unassign()
+            // A pause belongs to the partition, not to the assignment: it would come back silent.
+            let resumed = consumer.resume(list);
+            consumer.unassign().and(resumed)
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "assignment could not be acknowledged");
