@@ -135,8 +135,8 @@ impl System {
         &self.database
     }
 
-    /// Waits until no message and no request to the payment provider is on its way. Orders may still wait for whoever is
-    /// to pay them.
+    /// Waits until no message and no request to the payment provider is on its way and the books balance. Orders may still
+    /// wait for whoever is to pay them.
     pub async fn at_rest(&self) -> anyhow::Result<()> {
         let settings = AuditSettings {
             database: Some(self.database.url().to_owned()),
@@ -147,8 +147,9 @@ impl System {
             output: Output::Json,
         };
         eventually(AUDIT_DEADLINE, "nothing is in flight", async || {
-            let in_flight = audit::run(settings.clone()).await?.in_flight;
-            ensure!(in_flight.messages == 0 && in_flight.payments == 0, "{in_flight:?}");
+            let report = audit::run(settings.clone()).await?;
+            let in_flight = &report.in_flight;
+            ensure!(report.holds && in_flight.messages == 0 && in_flight.payments == 0, "{report}");
             Ok(())
         })
         .await

@@ -37,6 +37,35 @@ async fn an_amendment_overtakes_the_answer_to_the_old_lines() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn what_is_answered_to_the_old_lines_does_not_count_for_the_new() -> anyhow::Result<()> {
+    let shop = visit().await?;
+    shop.put_stock("on-hand", 1_000).await?;
+    let (there, not_there) = ([("on-hand", 1)], [("not-there", 1)]);
+    let (mut overtaken, mut confirmed) = ([0; 2], 0);
+    for round in 0..ORDERS {
+        let (old, new, end) = match round % 2 {
+            0 => (&not_there, &there, "confirmed"),
+            _ => (&there, &not_there, "rejected"),
+        };
+        let order = shop.placed(&shop::order(old, Some("tok_ok"))).await?;
+        let is_amended = shop.amend(&order, new).await?.status == 200;
+
+        let ended = shop.settled(&order).await?;
+        assert!(!is_amended || ended["status"] == end, "{ended}");
+        overtaken[round % 2] += usize::from(shop.history(&order).await?.iter().take(2).eq(["placed", "amended"]));
+        confirmed += i64::from(ended["status"] == "confirmed");
+        shop.until(&order, "its money is taken or free", |order| {
+            let expected = if order["status"] == "confirmed" { &["captured"][..] } else { &["none", "voided"] };
+            expected.iter().any(|status| order["paymentStatus"] == *status)
+        })
+        .await?;
+    }
+    assert!(overtaken.iter().all(|orders| *orders > 0), "the answer to the old lines was always there first");
+    shop.until_counts("on-hand", [1_000 - confirmed, 0, confirmed]).await?;
+    shop.system.audit_in_use().await
+}
+
+#[tokio::test]
 async fn an_amendment_while_authorizing_voids_the_old_amount_and_takes_the_new() -> anyhow::Result<()> {
     let shop = visit().await?;
     shop.put_stock("re-authorized", 10).await?;
