@@ -63,8 +63,11 @@ pub async fn broker() -> anyhow::Result<()> {
         load.acknowledged(BEFORE).await?;
         kafka.kill().await?;
         let client = is_not_ready(system.process(), "kafka").await?;
-        refused(client.post("/orders").json(&shop::order(&[("cup", 1)], None))).await?;
-        refused(client.put("/inventory/cup").json(&json!({"onHand": 1}))).await?;
+        // Each service finds out by itself, and does until then what it is asked for.
+        let place = async || refused(client.post("/orders").json(&shop::order(&[("nothing", 1)], None))).await;
+        eventually(NOTICE_DEADLINE, "orders are refused", place).await?;
+        let adjust = async || refused(client.put("/inventory/spare").json(&json!({"onHand": 1}))).await;
+        eventually(NOTICE_DEADLINE, "stock is not adjusted", adjust).await?;
         client.get(&format!("/orders/{known}")).await?.expect(200)?;
         kafka.start_again().await?;
         system.process().wait_until_ready().await

@@ -177,6 +177,7 @@ impl KafkaOutlet {
                 end: last,
                 behind: published < last,
                 went_back_at: None,
+                rest: None,
             };
         }
         self.relay.work.notify_one();
@@ -263,7 +264,7 @@ impl KafkaOutlet {
             self.renew();
         }
         if self.feeds.is_some()
-            && let Err(error) = self.catch_up().await
+            && let Err(error) = self.keep_up().await
         {
             tracing::debug!(schema = self.schema, error, "lanes could not be caught up");
             sleep(PAUSE).await;
@@ -293,6 +294,11 @@ impl KafkaOutlet {
                 self.relay.broken.store(true, Ordering::Release);
             }
         }
+    }
+
+    async fn keep_up(&self) -> Result<(), String> {
+        self.catch_up().await?;
+        self.repeat_tails().await
     }
 
     /// Publishes from the database what memory does not have, until every owned lane is at its end.
@@ -348,6 +354,26 @@ impl KafkaOutlet {
             state.sent = record.seq;
         }
         !records.is_empty()
+    }
+
+    /// Sends the last event of lanes that rest once more.
+    async fn repeat_tails(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let mut before = Vec::new();
+        for (lane, state) in (0..).map(Lane).zip(self.relay.lanes().iter_mut()) {
+            if state.repeats(now) {
+                before.push((lane, state.sent - 1));
+            }
+        }
+        if before.is_empty() {
+            return Ok(());
+        }
+        let client = self.reads.get().await.map_err(|error| error.to_string())?;
+        for record in record::after(&client, self.schema, &before, 1).await.map_err(|error| error.to_string())? {
+            // If the queue is full, the next repeat will do.
+            self.send(&record);
+        }
+        Ok(())
     }
 
     async fn flush(&self) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use contract::{Lane, Lanes};
@@ -15,6 +15,10 @@ use rdkafka::{
     producer::{DeliveryResult, ProducerContext},
 };
 use tokio::sync::Notify;
+
+/// How long a lane is quiet before its last event is sent again, and how long at most between two such repeats.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// A lane's way to the broker.
 #[derive(Default)]
@@ -29,6 +33,39 @@ pub(super) struct LaneState {
     /// Memory does not have what comes next: read it from the database.
     pub behind: bool,
     pub went_back_at: Option<Instant>,
+    pub rest: Option<Rest>,
+}
+
+impl LaneState {
+    /// Whether the lane has been quiet for so long that its last event is due to be sent once more.
+    pub fn repeats(&mut self, now: Instant) -> bool {
+        if !self.owned || self.behind || self.sent == 0 {
+            self.rest = None;
+            return false;
+        }
+        match &mut self.rest {
+            Some(rest) if rest.seq == self.sent => {
+                let due = now >= rest.repeat_at;
+                if due {
+                    rest.pause = (rest.pause * 2).min(LONGEST_REST);
+                    rest.repeat_at = now + rest.pause;
+                }
+                due
+            }
+            rest => {
+                *rest = Some(Rest { seq: self.sent, repeat_at: now + SHORTEST_REST, pause: SHORTEST_REST });
+                false
+            }
+        }
+    }
+}
+
+/// A lane at its end. Brokers that lost what they had acknowledged leave no gap when nothing follows; so the last event
+/// is sent again, less and less often: a duplicate to whoever has it, a gap to whoever misses what was before.
+pub(super) struct Rest {
+    seq: i64,
+    repeat_at: Instant,
+    pause: Duration,
 }
 
 /// What the delivery reports and the writer share.
