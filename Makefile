@@ -21,7 +21,7 @@ check: lint ## format, lints, unit and property tests: needs nothing to run
 
 test: tools ## everything, on real Kafka and real PostgreSQL
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
-	$(CARGO) build --locked -p ordersystem
+	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 	@$(MAKE) --no-print-directory lint
 

@@ -34,6 +34,10 @@ enum Command {
     Payment(Box<ServiceSettings<payment::Settings>>),
     /// Run the notification service
     Notification(Box<ServiceSettings<notification::Settings>>),
+    /// Run the operator: order systems in a Kubernetes cluster
+    Operator(OperatorSettings),
+    /// Print the `CustomResourceDefinition` of `OrderSystem`
+    Crd,
     /// Derive every balance again from the events and say whether the books balance
     Audit(AuditSettings),
     /// Send orders to a running system and measure it
@@ -47,6 +51,15 @@ struct ServiceSettings<S: Args> {
     service: S,
     #[command(flatten)]
     kafka: KafkaSettings,
+    #[command(flatten)]
+    listen: ListenSettings,
+}
+
+/// Settings of the operator's process.
+#[derive(Args)]
+struct OperatorSettings {
+    #[command(flatten)]
+    operator: operator::Settings,
     #[command(flatten)]
     listen: ListenSettings,
 }
@@ -72,23 +85,29 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Order(settings) => {
             let (process, transport) = prepare("order", &settings, &settings.service.journal)?;
             let service = order::start(&settings.service, &transport, &process).await?;
-            serve(service, &settings.listen, process).await?;
+            serve(vec![service], &settings.listen, process).await?;
         }
         Command::Inventory(settings) => {
             let (process, transport) = prepare("inventory", &settings, &settings.service.journal)?;
             let service = inventory::start(&settings.service, &transport, &process).await?;
-            serve(service, &settings.listen, process).await?;
+            serve(vec![service], &settings.listen, process).await?;
         }
         Command::Payment(settings) => {
             let (process, transport) = prepare("payment", &settings, &settings.service.journal)?;
             let service = payment::start(&settings.service, &transport, &process).await?;
-            serve(service, &settings.listen, process).await?;
+            serve(vec![service], &settings.listen, process).await?;
         }
         Command::Notification(settings) => {
             let (process, transport) = prepare("notification", &settings, &settings.service.journal)?;
             let service = notification::start(&settings.service, &transport, &process).await?;
-            serve(service, &settings.listen, process).await?;
+            serve(vec![service], &settings.listen, process).await?;
         }
+        Command::Operator(settings) => {
+            let process = process("operator")?;
+            operator::start(&settings.operator, &process).await?;
+            serve(Vec::new(), &settings.listen, process).await?;
+        }
+        Command::Crd => print!("{}", operator::crd()),
         Command::Audit(settings) => return ordersystem::audit::run_and_print(settings).await,
         Command::Bench(settings) => {
             let report = ordersystem::bench::run(settings).await?;
@@ -112,9 +131,9 @@ fn prepare<S: Args>(
     Ok((process(name)?, Transport::new(&settings.kafka, journal.lanes, false)))
 }
 
-async fn serve(service: Service, listen: &ListenSettings, process: Process) -> anyhow::Result<()> {
+async fn serve(services: Vec<Service>, listen: &ListenSettings, process: Process) -> anyhow::Result<()> {
     let served = match listen.bind().await {
-        Ok(listener) => process::serve(listener, vec![service], process.clone()).await,
+        Ok(listener) => process::serve(listener, services, process.clone()).await,
         Err(error) => Err(error),
     };
     let finished = process.finish(STOP_DEADLINE).await;

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
-use contract::Lanes;
-use order::settings::{PAYMENT_ATTEMPTS, payment_timeout};
+use contract::{
+    Lanes,
+    env::{PAYMENT_ATTEMPTS_RANGE, payment_timeout},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -161,10 +163,10 @@ impl Manifest {
 }
 
 fn payment_attempts(count: i64) -> Result<i32, String> {
-    let (least, most) = PAYMENT_ATTEMPTS.into_inner();
+    let (least, most) = PAYMENT_ATTEMPTS_RANGE.into_inner();
     i32::try_from(count)
         .ok()
-        .filter(|_| PAYMENT_ATTEMPTS.contains(&count))
+        .filter(|_| PAYMENT_ATTEMPTS_RANGE.contains(&count))
         .ok_or_else(|| format!("spec.orders.paymentAttempts: {least} to {most}, not {count}"))
 }
 
@@ -192,6 +194,16 @@ spec:
         assert_eq!(manifest.payment_timeout, Some(TimeDelta::minutes(5)));
         assert_eq!(manifest.payment_attempts, Some(2));
         assert_eq!(manifest.unused, ["services", "kafka.bootstrapServers"]);
+    }
+
+    #[test]
+    fn what_a_cluster_is_given_is_taken_here_too() {
+        for name in ["minimal.yaml", "production.yaml"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples").join(name);
+            let manifest = Manifest::read(&path).expect("a manifest");
+            assert_eq!(manifest.name, "shop", "{name}");
+            assert!(manifest.unused.contains(&"kafka.bootstrapServers".to_owned()), "{name}: {:?}", manifest.unused);
+        }
     }
 
     #[test]

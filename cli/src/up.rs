@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use contract::Lanes;
+use contract::env::payment_timeout;
 use journal::{DatabaseSettings, JournalSettings, KafkaSettings, Transport};
-use order::settings::{DEFAULT_PAYMENT_ATTEMPTS, DEFAULT_PAYMENT_TIMEOUT, payment_timeout};
+use order::settings::{DEFAULT_PAYMENT_ATTEMPTS, DEFAULT_PAYMENT_TIMEOUT};
 use process::{Process, Service};
 use tokio::net::TcpListener;
 

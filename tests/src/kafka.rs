@@ -1,5 +1,6 @@
 //! A real Kafka broker for tests.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,6 +22,7 @@ static SHARED: OnceCell<Kafka> = OnceCell::const_new();
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
+    pod_address: Option<Ipv4Addr>,
     folder: Folder,
 }
 
@@ -33,12 +35,22 @@ impl Kafka {
 
     /// A broker of a test's own, which may kill it.
     pub async fn start() -> anyhow::Result<Self> {
-        let folder = Folder::new("kafka")?;
-        let bootstrap = run("up", folder.path()).await?;
-        Ok(Self { bootstrap, folder })
+        Self::start_at(None).await
     }
 
-    /// Its address for clients, `127.0.0.1:PORT`, which is the same after every start.
+    /// A broker of a test's own that pods reach as well: it listens on this machine's `address` for them, which is
+    /// [`Node::host`](crate::cluster::Node::host), and on no other.
+    pub async fn start_for_pods(address: Ipv4Addr) -> anyhow::Result<Self> {
+        Self::start_at(Some(address)).await
+    }
+
+    async fn start_at(pod_address: Option<Ipv4Addr>) -> anyhow::Result<Self> {
+        let folder = Folder::new("kafka")?;
+        let bootstrap = run("up", folder.path(), pod_address).await?;
+        Ok(Self { bootstrap, pod_address, folder })
+    }
+
+    /// Its address for clients, `ADDRESS:PORT`, which is the same after every start.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -50,17 +62,17 @@ impl Kafka {
 
     /// Ends it with kill -9.
     pub async fn kill(&self) -> anyhow::Result<()> {
-        run("kill", self.folder.path()).await.map(drop)
+        run("kill", self.folder.path(), self.pod_address).await.map(drop)
     }
 
     /// Stops it in good order.
     pub async fn stop(&self) -> anyhow::Result<()> {
-        run("down", self.folder.path()).await.map(drop)
+        run("down", self.folder.path(), self.pod_address).await.map(drop)
     }
 
     /// Starts it again on its data, at its address.
     pub async fn start_again(&self) -> anyhow::Result<()> {
-        let bootstrap = run("up", self.folder.path()).await?;
+        let bootstrap = run("up", self.folder.path(), self.pod_address).await?;
         ensure!(bootstrap == self.bootstrap, "another program took its port: it is now at {bootstrap}");
         Ok(())
     }
@@ -75,13 +87,13 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         // Its data goes too, so there is nothing to stop in good order. If this fails, the watchdog ends it.
-        let _ = command("kill", self.folder.path()).map(|mut kill| kill.status());
+        let _ = command("kill", self.folder.path(), self.pod_address).map(|mut kill| kill.status());
     }
 }
 
 /// What `kafka <verb>` prints.
-async fn run(verb: &str, folder: &Path) -> anyhow::Result<String> {
-    let output = tokio::process::Command::from(command(verb, folder)?).kill_on_drop(true).output();
+async fn run(verb: &str, folder: &Path, pod_address: Option<Ipv4Addr>) -> anyhow::Result<String> {
+    let output = tokio::process::Command::from(command(verb, folder, pod_address)?).kill_on_drop(true).output();
     let output = tokio::time::timeout(DEADLINE, output)
         .await
         .with_context(|| format!("`kafka {verb}` is not done after {DEADLINE:?}"))??;
@@ -93,10 +105,13 @@ async fn run(verb: &str, folder: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-fn command(verb: &str, folder: &Path) -> anyhow::Result<Command> {
+fn command(verb: &str, folder: &Path, pod_address: Option<Ipv4Addr>) -> anyhow::Result<Command> {
     let target = profile_dir()?;
     let target = target.parent().context("a profile's folder lies in `target`")?;
     let mut command = Command::new(SCRIPT);
     command.arg(verb).env("KAFKA_DIR", folder).env("KAFKA_LIBS", target.join("kafka/libs")).stdin(Stdio::null());
+    if let Some(address) = pod_address {
+        command.env("KAFKA_POD_IP", address.to_string());
+    }
     Ok(command)
 }

@@ -1,5 +1,6 @@
 //! Real PostgreSQL for tests.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ impl TestDatabase {
     /// `postgres://USER:PASSWORD@127.0.0.1:PORT/DATABASE`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its URL for pods, by this machine's `address` for them, which its server must listen on
+    /// ([`Options::also_listen`]).
+    pub fn url_at(&self, address: Ipv4Addr) -> String {
+        self.url.replacen(&format!("@{}:", Ipv4Addr::LOCALHOST), &format!("@{address}:"), 1)
     }
 
     /// A new database with the same content. Nothing may be connected to this one meanwhile.

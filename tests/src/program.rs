@@ -142,7 +142,7 @@ fn log_in(folder: &Folder) -> PathBuf {
 }
 
 /// The program that was built in the same profile as this test.
-fn executable() -> anyhow::Result<PathBuf> {
+pub fn executable() -> anyhow::Result<PathBuf> {
     let executable = profile_dir()?.join("ordersystem");
     ensure!(
         executable.is_file(),

@@ -1,5 +1,9 @@
 //! Names of the environment variables that configure a process: the seam between the operator, which writes them, and
-//! each service's settings, which parse them.
+//! each service's settings, which parse them; and the bounds of what both of them read.
+
+use std::ops::RangeInclusive;
+
+use chrono::TimeDelta;
 
 /// PostgreSQL connection URL.
 pub const DATABASE_URL: &str = "ORDERSYSTEM_DATABASE_URL";
@@ -35,3 +39,58 @@ pub const DATABASE_CA_FILE: &str = "ORDERSYSTEM_DATABASE_CA_FILE";
 pub const PAYMENT_TIMEOUT: &str = "ORDERSYSTEM_PAYMENT_TIMEOUT";
 /// Declined attempts after which an order is rejected.
 pub const PAYMENT_ATTEMPTS: &str = "ORDERSYSTEM_PAYMENT_ATTEMPTS";
+
+/// The longest payment timeout: 90 days. A hold on stock that outlives a season is a mistake in the settings.
+const MAX_PAYMENT_TIMEOUT: TimeDelta = TimeDelta::days(90);
+
+/// Declined attempts that may be allowed. Providers block whoever tries more often.
+pub const PAYMENT_ATTEMPTS_RANGE: RangeInclusive<i64> = 1..=100;
+
+/// Why a text is no payment timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoTimeout {
+    /// It is not a number with a unit.
+    #[error("a whole number with s, m, h or d, such as 15m")]
+    Form,
+    /// It is too short or too long.
+    #[error("from 1s to 90d")]
+    Range,
+}
+
+/// Reads a payment timeout, such as `15m`.
+pub fn payment_timeout(text: &str) -> Result<TimeDelta, NoTimeout> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let count: i64 = digits.parse().map_err(|_| NoTimeout::Form)?;
+    let timeout = match &text[digits.len()..] {
+        "s" => TimeDelta::try_seconds(count),
+        "m" => TimeDelta::try_minutes(count),
+        "h" => TimeDelta::try_hours(count),
+        "d" => TimeDelta::try_days(count),
+        _ => return Err(NoTimeout::Form),
+    };
+    let in_range = |timeout: &TimeDelta| (TimeDelta::seconds(1)..=MAX_PAYMENT_TIMEOUT).contains(timeout);
+    timeout.filter(in_range).ok_or(NoTimeout::Range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_a_number_with_a_unit() {
+        assert_eq!(payment_timeout("90s"), Ok(TimeDelta::seconds(90)));
+        assert_eq!(payment_timeout("15m"), Ok(TimeDelta::minutes(15)));
+        assert_eq!(payment_timeout("2h"), Ok(TimeDelta::hours(2)));
+        assert_eq!(payment_timeout("90d"), Ok(MAX_PAYMENT_TIMEOUT));
+    }
+
+    #[test]
+    fn anything_else_is_no_timeout() {
+        for text in ["", "m", "15", "15 m", "1.5h", "15w", "15µ"] {
+            assert_eq!(payment_timeout(text), Err(NoTimeout::Form), "{text}");
+        }
+        for text in ["0s", "-1m", "91d", "9223372036854775807d"] {
+            assert_eq!(payment_timeout(text), Err(NoTimeout::Range), "{text}");
+        }
+    }
+}

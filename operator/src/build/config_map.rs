@@ -1,0 +1,31 @@
+//! The `ConfigMap`: what all pods are told that is no secret.
+
+use std::collections::BTreeMap;
+
+use contract::env;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::validate::ValidSystem;
+
+pub(super) fn build(system: &ValidSystem) -> ConfigMap {
+    ConfigMap { metadata: super::system_metadata(system), data: Some(data(system)), ..ConfigMap::default() }
+}
+
+fn data(system: &ValidSystem) -> BTreeMap<String, String> {
+    let mut data = BTreeMap::from([
+        (env::NAME, system.topic_prefix.clone()),
+        (env::LANES, system.lanes.count().to_string()),
+        (env::LISTEN, format!("0.0.0.0:{}", super::deployment::PORT)),
+        (env::LOG_FORMAT, "json".to_owned()),
+        (env::KAFKA_BOOTSTRAP_SERVERS, system.bootstrap_servers.clone()),
+        (env::KAFKA_REPLICATION_FACTOR, system.replication.to_string()),
+        (env::KAFKA_TLS, system.access.tls.is_some().to_string()),
+        (env::PAYMENT_TIMEOUT, system.payment_timeout.clone()),
+        (env::PAYMENT_ATTEMPTS, system.payment_attempts.to_string()),
+    ]);
+    if let Some(sasl) = &system.access.sasl {
+        data.insert(env::KAFKA_SASL_MECHANISM, sasl.mechanism.as_str().to_owned());
+        data.insert(env::KAFKA_SASL_USERNAME, sasl.username.clone());
+    }
+    data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

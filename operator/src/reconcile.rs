@@ -1,0 +1,232 @@
+//! One reconciliation, a straight line: observe → validate → build → topics → apply → status.
+
+mod consumers;
+mod delete;
+mod memory;
+mod replicas;
+mod report;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Client, Resource, ResourceExt, runtime::controller::Action};
+
+use crate::{
+    Settings,
+    apply::{Applier, Writes},
+    build::{Desired, build},
+    controller::Guarded,
+    metrics::{Ended, OperatorMetrics},
+    observe::{self, Children, reach},
+    resource::OrderSystem,
+    rollout::{self, Standing, Turn},
+    status::{Applied, Found, Outcome},
+    validate::{Refusal, ValidSystem, named, validate},
+};
+use consumers::Consumers;
+use memory::Memories;
+use report::Reporter;
+
+/// How soon a system is looked at again while something is on its way, and when all is as wanted.
+const SOON: Duration = Duration::from_secs(3);
+const LATER: Duration = Duration::from_secs(15);
+/// How soon a system is looked at again that waits for its user. What it waits for also triggers.
+const MUCH_LATER: Duration = Duration::from_mins(5);
+
+/// Why a reconciliation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The children have not been listed.
+    #[error("the objects of the cluster could not be listed in time")]
+    NotListed,
+    /// It took too long.
+    #[error("it took too long")]
+    TimedOut,
+    /// Secrets could not be read.
+    #[error("Secrets cannot be read: {}", said(.0))]
+    Secrets(#[source] Box<kube::Error>),
+    /// An object could not be applied.
+    #[error("an object cannot be applied: {}", said(.0))]
+    Apply(#[source] Box<kube::Error>),
+    /// A number of replicas could not be set.
+    #[error("a service cannot be scaled: {}", said(.0))]
+    Scale(#[source] Box<kube::Error>),
+    /// The status could not be written.
+    #[error("the status cannot be written: {}", said(.0))]
+    Status(#[source] Box<kube::Error>),
+    /// The finalizer could not be set or removed.
+    #[error("the finalizer cannot be changed: {}", said(.0))]
+    Finalizer(#[source] Box<kube::Error>),
+}
+
+/// What the API server said, without the rest of its answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What reconciles.
+pub struct Reconciler {
+    client: Client,
+    children: Children,
+    applier: Applier,
+    image: String,
+    memories: Memories,
+    reporter: Reporter,
+    metrics: OperatorMetrics,
+}
+
+impl Reconciler {
+    /// A reconciler that compares with `children`.
+    pub fn new(client: Client, settings: &Settings, children: Children, metrics: OperatorMetrics) -> Self {
+        Self {
+            applier: Applier::new(client.clone(), children.clone()),
+            reporter: Reporter::new(client.clone(), &settings.identity),
+            image: settings.image.clone(),
+            memories: Memories::default(),
+            client,
+            children,
+            metrics,
+        }
+    }
+
+    /// Makes one system as it is wanted, as far as possible now, and says how it is.
+    pub async fn reconcile(&self, system: &Arc<Guarded>) -> Result<(Ended, Action), ReconcileError> {
+        if !self.children.listed().await {
+            return Err(ReconcileError::NotListed);
+        }
+        let system = match &system.0 {
+            Ok(system) => system,
+            Err(unreadable) => {
+                self.reporter.unreadable(unreadable).await?;
+                return Ok((Ended::Refused, Action::await_change()));
+            }
+        };
+        if system.meta().deletion_timestamp.is_some() {
+            return self.delete(system).await;
+        }
+        self.keep_finalizer(system).await?;
+        let outcome = match self.outcome(system).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // The user is told, and then it is tried again.
+                self.metrics.writes.inc_by(self.reporter.tell(system, &Outcome::Failed(error.to_string())).await?);
+                return Err(error);
+            }
+        };
+        let ended = if matches!(outcome, Outcome::Refused(_)) { Ended::Refused } else { Ended::Done };
+        let writes = self.reporter.tell(system, &outcome).await?;
+        self.metrics.writes.inc_by(writes);
+        Ok((ended, next(&outcome)))
+    }
+
+    async fn outcome(&self, system: &OrderSystem) -> Result<Outcome, ReconcileError> {
+        if system.spec.paused {
+            return Ok(Outcome::Paused);
+        }
+        let namespace = system.namespace().unwrap_or_default();
+        let secrets = observe::secrets(&self.client, &namespace, &named(&system.spec)).await;
+        let secrets = secrets.map_err(|error| ReconcileError::Secrets(Box::new(error)))?;
+        match validate(system, &self.image, &secrets) {
+            Ok(valid) => self.make(system, &valid, &secrets).await.map(Outcome::Applied),
+            Err(refusal) => Ok(Outcome::Refused(refusal)),
+        }
+    }
+
+    async fn make(
+        &self,
+        system: &OrderSystem,
+        valid: &ValidSystem,
+        secrets: &observe::Secrets,
+    ) -> Result<Applied, ReconcileError> {
+        let desired = build(valid);
+        let memory = self.memories.of(system);
+        let mut memory = memory.lock().await;
+        let rolling = desired.deployments.iter().any(|(_, wanted)| !self.is_as_wanted(valid, wanted));
+        let (consumers, database) =
+            tokio::join!(consumers::observe(&mut memory, valid, rolling), database(valid, secrets));
+        let turn = self.turn(&desired, valid, &consumers);
+        self.apply(valid, &desired, &turn, &consumers).await?;
+        let scaled = self.scale(valid, &mut memory, &consumers, Instant::now()).await?;
+        for change in &scaled.changes {
+            self.reporter.scaled(system, change).await;
+        }
+        let services = report::services(valid, &self.children, &consumers, &scaled.limits);
+        Ok(Applied { topics: consumers.topics, database, services, turn })
+    }
+
+    /// Whether a service's pods are all there, as they are wanted.
+    fn is_as_wanted(&self, valid: &ValidSystem, wanted: &Deployment) -> bool {
+        let live = self.children.get::<Deployment>(&valid.namespace, &wanted.name_any());
+        live.is_some_and(|live| !rollout::changes(wanted, &live) && rollout::progress(&live).complete)
+    }
+
+    /// Whose turn it is to be rolled.
+    fn turn(&self, desired: &Desired, valid: &ValidSystem, consumers: &Consumers) -> Turn {
+        let standing = |(service, wanted): &(_, Deployment)| {
+            let live = self.children.get::<Deployment>(&valid.namespace, &wanted.name_any());
+            Standing {
+                service: *service,
+                changes: live.as_ref().is_some_and(|live| rollout::changes(wanted, live)),
+                live: live.map(|live| rollout::progress(&live)),
+                consumes: consumers.keeps_up(*service),
+            }
+        };
+        rollout::turn(&desired.deployments.iter().map(standing).collect::<Vec<_>>())
+    }
+
+    async fn apply(
+        &self,
+        valid: &ValidSystem,
+        desired: &Desired,
+        turn: &Turn,
+        consumers: &Consumers,
+    ) -> Result<(), ReconcileError> {
+        let failed = |error| ReconcileError::Apply(Box::new(error));
+        let (owner, namespace) = (valid.owner.uid.as_str(), valid.namespace.as_str());
+        let mut writes = Writes::default();
+        writes += self.applier.kind(owner, namespace, &desired.config_maps).await.map_err(failed)?;
+        writes += self.applier.kind(owner, namespace, &desired.service_accounts).await.map_err(failed)?;
+        writes += self.applier.kind(owner, namespace, &desired.services).await.map_err(failed)?;
+        writes += self.applier.kind(owner, namespace, &desired.network_policies).await.map_err(failed)?;
+        writes += self.applier.kind(owner, namespace, &desired.disruption_budgets).await.map_err(failed)?;
+        writes += self.applier.kind(owner, namespace, &desired.ingresses).await.map_err(failed)?;
+        // While the brokers are away the pods are left alone: new ones would only wait as well.
+        if consumers.topics.is_ok() {
+            for (service, deployment) in &desired.deployments {
+                if turn.apply.contains(service) {
+                    self.hand_over_replicas(namespace, deployment).await?;
+                    writes += self.applier.object(namespace, deployment).await.map_err(failed)?;
+                }
+            }
+        }
+        self.metrics.writes.inc_by(u64::from(writes.applied + writes.pruned));
+        Ok(())
+    }
+}
+
+/// How the database was found.
+async fn database(valid: &ValidSystem, secrets: &observe::Secrets) -> Found {
+    let at = &valid.mounts.database_url;
+    let url = secrets.get(&at.secret).and_then(|data| data.get(&at.key));
+    let url = url.map(|value| String::from_utf8_lossy(&value.0).into_owned()).unwrap_or_default();
+    reach(url.trim(), &valid.namespace).await.map_err(|error| (error.reason(), error.to_string()))
+}
+
+/// When to look again.
+fn next(outcome: &Outcome) -> Action {
+    match outcome {
+        Outcome::Paused | Outcome::Failed(_) | Outcome::Refused(Refusal::Invalid(_)) => Action::await_change(),
+        Outcome::Refused(Refusal::Missing { .. }) => Action::requeue(MUCH_LATER),
+        Outcome::Applied(applied) => {
+            let at_rest = applied.topics.is_ok() && applied.database.is_ok() && applied.turn.rolling.is_none();
+            let idle = applied.services.iter().all(|service| service.backlog == 0);
+            Action::requeue(if at_rest && idle { LATER } else { SOON })
+        }
+    }
+}

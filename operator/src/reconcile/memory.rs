@@ -1,0 +1,45 @@
+//! What is remembered of a system between reconciliations. It can be lost at any time: the cluster is the truth.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::ResourceExt;
+
+use crate::{
+    backlog::History,
+    kafka::{Access, Cluster},
+    resource::OrderSystem,
+    scale::Scaler,
+    service::ServiceName,
+};
+
+/// What is remembered of one system.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The client of its brokers, and what it was made from.
+    pub cluster: Option<(Access, Arc<Cluster>)>,
+    /// What was seen of its services' backlogs.
+    pub histories: BTreeMap<ServiceName, History>,
+    /// How its autoscaled services are scaled.
+    pub scalers: BTreeMap<ServiceName, Scaler>,
+}
+
+/// What is remembered of all systems, by uid.
+#[derive(Default)]
+pub(super) struct Memories(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>);
+
+impl Memories {
+    /// The memory of one system.
+    pub fn of(&self, system: &OrderSystem) -> Arc<tokio::sync::Mutex<Memory>> {
+        let uid = system.uid().unwrap_or_default();
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(uid).or_default())
+    }
+
+    /// The system is gone.
+    pub fn forget(&self, system: &OrderSystem) {
+        let uid = system.uid().unwrap_or_default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+    }
+}
