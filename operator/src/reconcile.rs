@@ -23,6 +23,7 @@ use crate::{
     observe::{self, Children, reach},
     resource::OrderSystem,
     rollout::{self, Standing, Turn},
+    service::ServiceName,
     status::{Applied, Found, Outcome},
     validate::{Refusal, ValidSystem, named, validate},
 };
@@ -122,7 +123,7 @@ impl Reconciler {
         let ended = if matches!(outcome, Outcome::Refused(_)) { Ended::Refused } else { Ended::Done };
         let writes = self.reporter.tell(system, &outcome).await?;
         self.metrics.writes.inc_by(writes);
-        Ok((ended, next(&outcome)))
+        Ok((ended, next(system, &outcome)))
     }
 
     async fn outcome(&self, system: &OrderSystem) -> Result<Outcome, ReconcileError> {
@@ -218,15 +219,17 @@ async fn database(valid: &ValidSystem, secrets: &observe::Secrets) -> Found {
     reach(url.trim(), &valid.namespace).await.map_err(|error| (error.reason(), error.to_string()))
 }
 
-/// When to look again.
-fn next(outcome: &Outcome) -> Action {
+/// When to look again. A burst is over before an autoscaler that looks seldom has seen it.
+fn next(system: &OrderSystem, outcome: &Outcome) -> Action {
     match outcome {
         Outcome::Paused | Outcome::Failed(_) | Outcome::Refused(Refusal::Invalid(_)) => Action::await_change(),
         Outcome::Refused(Refusal::Missing { .. }) => Action::requeue(MUCH_LATER),
         Outcome::Applied(applied) => {
             let at_rest = applied.topics.is_ok() && applied.database.is_ok() && applied.turn.rolling.is_none();
             let idle = applied.services.iter().all(|service| service.backlog == 0);
-            Action::requeue(if at_rest && idle { LATER } else { SOON })
+            let services = ServiceName::ALL.map(|service| system.spec.services.get(service));
+            let autoscaled = services.iter().any(|service| service.autoscaling.is_some());
+            Action::requeue(if at_rest && idle && !autoscaled { LATER } else { SOON })
         }
     }
 }

@@ -15,16 +15,19 @@ pub async fn eventually<T>(
     mut probe: impl AsyncFnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let end = Instant::now() + deadline;
+    let mut last = anyhow!("no answer");
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let answer = tokio::time::timeout(left, probe()).await.unwrap_or_else(|_| Err(anyhow!("no answer")));
-        match answer {
-            Ok(found) => return Ok(found),
-            Err(last) if Instant::now() + POLL > end => {
-                return Err(last).with_context(|| format!("not within {deadline:?}: {what}"));
-            }
-            Err(_) => tokio::time::sleep(POLL).await,
+        match tokio::time::timeout(left, probe()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(answer)) => last = answer,
+            // The answer before says more than that there was none in what was left of the time.
+            Err(_) => {}
         }
+        if Instant::now() + POLL > end {
+            return Err(last).with_context(|| format!("not within {deadline:?}: {what}"));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! A service has as many replicas as its backlog asks for.
 
+use std::time::Instant;
+
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
@@ -9,7 +11,7 @@ use tests::shop;
 use crate::site::{DEADLINE, Site, System};
 
 /// Orders that come at once, and how many of them at a time.
-const BURST: usize = 4000;
+const BURST: usize = 12_000;
 const AT_ONCE: usize = 64;
 
 #[tokio::test]
@@ -22,18 +24,20 @@ async fn a_burst_raises_the_consumers_and_they_come_back_down() -> anyhow::Resul
                 "autoscaling": {
                     "minReplicas": 1, "maxReplicas": 4, "targetBacklogSeconds": 1, "scaleDownStabilizationSeconds": 15,
                 },
-                "resources": {"requests": {"cpu": "20m"}, "limits": {"cpu": "40m", "memory": "256Mi"}},
+                "resources": {"requests": {"cpu": "10m"}, "limits": {"cpu": "10m", "memory": "256Mi"}},
             });
         })
         .await?;
     system.client("inventory").await?.put("/inventory/cup").json(&json!({"onHand": 1_000_000})).await?;
     let orders = system.client("order").await?;
+    let began = Instant::now();
     let order = shop::order(&[("cup", 1)], Some("tok_ok"));
     stream::iter(0..BURST)
         .map(async |_| orders.post("/orders").json(&order).await?.expect(201).map(drop))
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
+    println!("{BURST} orders were placed in {:.1} s", began.elapsed().as_secs_f64());
     let most = until(&system, "more replicas read", |replicas, _| replicas > 1).await?;
     println!("{most} replicas with the backlog");
     until(&system, "the backlog is gone and one is enough", |replicas, backlog| replicas == 1 && backlog == 0).await?;
