@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/release/ordersystem
 
 .DEFAULT_GOAL := help
-.PHONY: help up bench check test lint tools
+.PHONY: help up bench check test cluster lint tools
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,11 +19,18 @@ bench: tools ## orders for the system that `make up` runs, and what it makes of 
 check: lint ## format, lints, unit and property tests: needs nothing to run
 	$(CARGO) test --workspace --lib --bins --locked
 
-test: tools ## everything, on real Kafka and real PostgreSQL
+test: tools ## everything, on real Kafka, PostgreSQL and Kubernetes
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
+	CLUSTER_BIN=$(abspath $(TARGET))/cluster/bin tests/cluster/cluster tools
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 	@$(MAKE) --no-print-directory lint
+
+cluster: tools ## a Kubernetes node with the operator and one order system, until Ctrl-C
+	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
+	CLUSTER_BIN=$(abspath $(TARGET))/cluster/bin tests/cluster/cluster tools
+	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) run --quiet --locked -p tests --example cluster
 
 lint: tools
 	$(CARGO) fmt --all --check

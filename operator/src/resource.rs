@@ -207,7 +207,7 @@ impl SaslMechanism {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
-    /// The connection URL, at the key `uri` by default. The Secret that CloudNativePG writes fits as it is.
+    /// The connection URL, at the key `uri` by default. The Secret that `CloudNativePG` writes fits as it is.
     pub url_secret: KeyRef,
     /// The authority that signed PostgreSQL's certificate, `ca.crt` by default; without it, the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -211,7 +211,9 @@ impl Scaler {
             None if backlog.seconds > target.as_secs_f64() && self.is_settled(now) => (base + 1, Why::BacklogTooOld),
             None => (base, Why::Enough),
         };
-        Need { replicas, why }
+        // What is late is not caught up with by fewer, whatever the rates say.
+        let late = backlog.records > 0 && backlog.seconds > target.as_secs_f64();
+        Need { replicas: if late { replicas.max(base) } else { replicas }, why }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A real Kubernetes for tests: a whole node, or only its control plane.
 
 mod command;
+mod site;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 pub(crate) use command::output;
+pub use site::{DEADLINE, Site, System, TAGS};
 
 use crate::{Folder, profile_dir};
 
@@ -111,7 +113,7 @@ impl Drop for Node {
 }
 
 /// Where `kubectl`, `helm` and the parts of the node are, once a node has been started.
-fn programs() -> anyhow::Result<PathBuf> {
+pub fn programs() -> anyhow::Result<PathBuf> {
     let profile = profile_dir()?;
     let target = profile.parent().context("a profile's folder lies in `target`")?;
     Ok(target.join("cluster/bin"))

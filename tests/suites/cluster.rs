@@ -9,5 +9,3 @@ mod rolled;
 mod scaled;
 #[path = "cluster/settled.rs"]
 mod settled;
-#[path = "cluster/site.rs"]
-mod site;

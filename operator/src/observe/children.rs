@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::{build::labels, controller::Guarded, resource::OrderSystem};
 
 /// How long the first list of every kind may take.
-const FIRST_LIST: Duration = Duration::from_secs(60);
+const FIRST_LIST: Duration = Duration::from_mins(1);
 
 /// The children of all systems.
 #[derive(Clone)]

@@ -65,9 +65,9 @@ impl Reconciler {
             }
             let current = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             let ready = live.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
-            let scaler = memory.scalers.entry(*service).or_default();
             let backlog = consumers.backlogs.get(service);
-            let decision = scaler.decide(now, autoscaling, valid.lanes, current, ready, backlog);
+            let memory = memory.scalers.entry(*service).or_default();
+            let decision = memory.decide(now, autoscaling, valid.lanes, current, ready, backlog);
             if let Some(limit) = decision.limited_by {
                 scaled.limits.insert(*service, limit.as_str());
             }

@@ -70,7 +70,7 @@ pub(super) fn resolve(spec: &OrderSystemSpec, namespace: &str, secrets: &Secrets
     let access = Access {
         bootstrap_servers: from_elsewhere(&spec.kafka.bootstrap_servers, namespace),
         tls: tls.map(|_| TlsAccess {
-            ca: ca.as_ref().map(|found| found.text()),
+            ca: ca.as_ref().map(Found::text),
             client: client.as_ref().map(|(certificate, key)| (certificate.text(), key.text())),
         }),
         sasl: sasl.map(|sasl| SaslAccess {

@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
+use tests::cluster::System;
 use tests::http::Client;
 use tests::shop;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-
-use crate::site::System;
 
 /// How far apart orders begin: 50 a second.
 const PACE: Duration = Duration::from_millis(20);

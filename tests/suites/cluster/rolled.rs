@@ -2,10 +2,10 @@
 
 use anyhow::{Context, ensure};
 use serde_json::json;
+use tests::cluster::{DEADLINE, Site, System, TAGS};
 use tests::eventually;
 
 use crate::load::steady;
-use crate::site::{DEADLINE, Site, System, TAGS};
 
 const SERVICES: [&str; 4] = ["notification", "payment", "inventory", "order"];
 

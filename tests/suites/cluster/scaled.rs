@@ -5,10 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
+use tests::cluster::{DEADLINE, Site, System};
 use tests::eventually;
 use tests::shop;
-
-use crate::site::{DEADLINE, Site, System};
 
 /// Orders that come at once, and how many of them at a time.
 const BURST: usize = 12_000;

@@ -2,10 +2,9 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use tests::cluster::{DEADLINE, Site, TAGS};
 use tests::eventually;
 use tests::shop;
-
-use crate::site::{DEADLINE, Site, TAGS};
 
 #[tokio::test]
 async fn an_order_settles_in_a_system_that_was_applied() -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Two replicas of each service, one of which is killed, and later frozen.
 
-use tests::system::{Service, System, Transport};
+use tests::system::{Replica, Service, System, Transport};
 
 use crate::books::judge;
 use crate::lanes::{all_shared_by, each, shared_by};
@@ -45,7 +45,7 @@ async fn kill(system: &System) -> anyhow::Result<()> {
         system.replica(service, 0).kill_9().await?;
         shared_by(system, service, &[1]).await?;
     }
-    each(system, 0, |replica| replica.start_again()).await?;
+    each(system, 0, Replica::start_again).await?;
     all_shared_by(system, &[0, 1]).await
 }
 
@@ -54,9 +54,9 @@ async fn kill(system: &System) -> anyhow::Result<()> {
 async fn freeze(system: &System, burst: &Load<'_>) -> anyhow::Result<Vec<Acknowledged>> {
     let (orders, ()) = tokio::try_join!(burst.place(BURST), async {
         burst.acknowledged(BURST / 2).await?;
-        each(system, 0, |replica| replica.stop()).await?;
+        each(system, 0, Replica::stop).await?;
         all_shared_by(system, &[1]).await?;
-        each(system, 0, |replica| replica.cont()).await
+        each(system, 0, Replica::cont).await
     })?;
     all_shared_by(system, &[0, 1]).await?;
     Ok(orders)

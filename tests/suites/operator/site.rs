@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the operator may take until it looks after systems.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 
 static SHARED: OnceCell<Site> = OnceCell::const_new();
 

@@ -1,4 +1,4 @@
-//! What the tests of this process share: a node with the operator on it, and what order systems rest on.
+//! A node with the operator on it, what order systems rest on, and order systems that run in its pods.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -8,13 +8,13 @@ use anyhow::{Context, ensure};
 use ordersystem::audit::{self, AuditSettings};
 use ordersystem::postgres::Options;
 use serde_json::{Value, json};
-use tests::cluster::Node;
-use tests::http::Client;
-use tests::image;
-use tests::kafka::Kafka;
-use tests::postgres::{Server, TestDatabase};
-use tests::{eventually, unique_name};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::Node;
+use crate::http::Client;
+use crate::kafka::Kafka;
+use crate::postgres::{Server, TestDatabase};
+use crate::{eventually, image, program, unique_name};
 
 /// How long pods may take to run and be ready, on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(3);
@@ -25,14 +25,17 @@ const AUDIT_WAIT_SECONDS: u64 = 90;
 /// The tags of the image: the same program under two names, so that one can be rolled to the other.
 pub const TAGS: [&str; 2] = ["one", "two"];
 
-static SHARED: OnceCell<Site> = OnceCell::const_new();
+static SITE: OnceCell<Site> = OnceCell::const_new();
 
 /// Systems that run at once: a node has two processors.
 static SYSTEMS: Semaphore = Semaphore::const_new(1);
 
 /// A node with the operator, and what order systems rest on.
+#[derive(Debug)]
 pub struct Site {
+    /// The node.
     pub node: Node,
+    /// The broker.
     pub kafka: Kafka,
     host: Ipv4Addr,
     server: Server,
@@ -41,13 +44,13 @@ pub struct Site {
 impl Site {
     /// The node that all tests share.
     pub async fn shared() -> anyhow::Result<&'static Self> {
-        SHARED.get_or_try_init(Self::start).await
+        SITE.get_or_try_init(Self::start).await
     }
 
     async fn start() -> anyhow::Result<Self> {
         let node = Node::up().await?;
         let host = node.host()?;
-        let binary = tests::program::executable()?;
+        let binary = program::executable()?;
         for tag in TAGS {
             node.load(image::build(&binary, tag).await?.archive()).await?;
         }
@@ -89,15 +92,20 @@ impl Site {
 }
 
 /// An order system that runs in pods.
+#[derive(Debug)]
 pub struct System {
+    /// Where it runs.
     pub site: &'static Site,
+    /// The namespace that it has to itself.
     pub namespace: String,
+    /// What was applied, and is applied by [`apply`](Self::apply).
     pub manifest: Value,
-    pub database: TestDatabase,
+    database: TestDatabase,
     _turn: SemaphorePermit<'static>,
 }
 
 impl System {
+    /// What `kubectl` prints of its namespace.
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut all = vec!["--namespace", self.namespace.as_str()];
         all.extend(arguments);
@@ -109,6 +117,7 @@ impl System {
         self.site.node.apply(&self.manifest.to_string()).await.map(drop)
     }
 
+    /// An object of its namespace, `kind/name`.
     pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.kubectl(&["get", what, "--output=json"]).await?)?)
     }
