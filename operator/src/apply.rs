@@ -87,9 +87,9 @@ impl Applier {
         Ok(Writes { applied: 1, pruned: 0 })
     }
 
-    /// Forgets the objects of a system that is gone.
-    pub fn forget(&self, namespace: &str, is_of_system: impl Fn(&str) -> bool) {
-        self.applied().retain(|(_, of, name), _| of != namespace || !is_of_system(name));
+    /// Forgets the objects that are not there any more.
+    pub fn forget_missing(&self) {
+        self.applied().retain(|(kind, namespace, name), _| self.children.has(kind, namespace, name));
     }
 
     async fn prune<K: Kept>(&self, namespace: &str, name: &str) -> Result<(), kube::Error> {

@@ -1,7 +1,7 @@
 //! When to reconcile: whenever a system, one of its children or a Secret that it names changes, and now and then.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -123,6 +123,7 @@ fn secrets(
 async fn reconcile(system: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let began = Instant::now();
     shared.metrics.systems.set(i64::try_from(shared.systems.len()).unwrap_or(i64::MAX));
+    shared.forget_the_gone();
     let reconciled = timeout(RECONCILE_TIMEOUT, shared.reconciler.reconcile(&system)).await;
     let (ended, outcome) = match reconciled {
         Ok(Ok((ended, next))) => (ended, Ok(next)),
@@ -160,6 +161,15 @@ fn uid(system: &Guarded) -> String {
 }
 
 impl Shared {
+    /// Forgets what is remembered of systems that are gone: nobody tells of their end but their absence.
+    fn forget_the_gone(&self) {
+        if self.reconciler.remembered() > self.systems.len() {
+            let there: BTreeSet<String> = self.systems.state().iter().map(|system| uid(system)).collect();
+            self.failures().retain(|uid, _| there.contains(uid));
+            self.reconciler.retain(&there);
+        }
+    }
+
     fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,6 +7,7 @@ mod replicas;
 mod report;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,24 +48,24 @@ pub enum ReconcileError {
     #[error("it took too long")]
     TimedOut,
     /// Secrets could not be read.
-    #[error("Secrets cannot be read: {}", said(.0))]
+    #[error("Secrets cannot be read: {}", answer(.0))]
     Secrets(#[source] Box<kube::Error>),
     /// An object could not be applied.
-    #[error("an object cannot be applied: {}", said(.0))]
+    #[error("an object cannot be applied: {}", answer(.0))]
     Apply(#[source] Box<kube::Error>),
     /// A number of replicas could not be set.
-    #[error("a service cannot be scaled: {}", said(.0))]
+    #[error("a service cannot be scaled: {}", answer(.0))]
     Scale(#[source] Box<kube::Error>),
     /// The status could not be written.
-    #[error("the status cannot be written: {}", said(.0))]
+    #[error("the status cannot be written: {}", answer(.0))]
     Status(#[source] Box<kube::Error>),
     /// The finalizer could not be set or removed.
-    #[error("the finalizer cannot be changed: {}", said(.0))]
+    #[error("the finalizer cannot be changed: {}", answer(.0))]
     Finalizer(#[source] Box<kube::Error>),
 }
 
 /// What the API server said, without the rest of its answer.
-fn said(error: &kube::Error) -> String {
+fn answer(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -94,6 +95,17 @@ impl Reconciler {
             children,
             metrics,
         }
+    }
+
+    /// Forgets the systems that are not there any more; `uids` are those that are.
+    pub fn retain(&self, uids: &BTreeSet<String>) {
+        self.memories.retain(uids);
+        self.applier.forget_missing();
+    }
+
+    /// How many systems are remembered.
+    pub fn remembered(&self) -> usize {
+        self.memories.len()
     }
 
     /// Makes one system as it is wanted, as far as possible now, and says how it is.
@@ -164,7 +176,7 @@ impl Reconciler {
     /// Whether a service's pods are all there, as they are wanted.
     fn is_as_wanted(&self, valid: &ValidSystem, wanted: &Deployment) -> bool {
         let live = self.children.get::<Deployment>(&valid.namespace, &wanted.name_any());
-        live.is_some_and(|live| !rollout::changes(wanted, &live) && rollout::progress(&live).complete)
+        live.is_some_and(|live| !rollout::changes(wanted, &live) && rollout::progress(&live, said(wanted)).complete)
     }
 
     /// Whose turn it is to be rolled.
@@ -174,7 +186,7 @@ impl Reconciler {
             Standing {
                 service: *service,
                 changes: live.as_ref().is_some_and(|live| rollout::changes(wanted, live)),
-                live: live.map(|live| rollout::progress(&live)),
+                live: live.map(|live| rollout::progress(&live, said(wanted))),
                 consumes: consumers.keeps_up(*service),
             }
         };
@@ -209,6 +221,11 @@ impl Reconciler {
         self.metrics.writes.inc_by(u64::from(writes.applied + writes.pruned));
         Ok(())
     }
+}
+
+/// The number of replicas that a wanted Deployment says, if it says one.
+fn said(wanted: &Deployment) -> Option<i32> {
+    wanted.spec.as_ref()?.replicas
 }
 
 /// How the database was found.

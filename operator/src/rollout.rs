@@ -41,6 +41,8 @@ pub struct Turn {
     pub waiting: Vec<ServiceName>,
     /// Who is being waited for.
     pub rolling: Option<ServiceName>,
+    /// A service whose pods are not all there, as they are wanted.
+    pub unfinished: Option<ServiceName>,
     /// Why it does not get on.
     pub stuck: Option<String>,
 }
@@ -50,6 +52,8 @@ pub struct Turn {
 pub fn turn(standings: &[Standing]) -> Turn {
     let mut turn = Turn::default();
     for standing in standings {
+        let finished = !standing.changes && standing.live.as_ref().is_some_and(|live| live.complete);
+        turn.unfinished = turn.unfinished.or(Some(standing.service).filter(|_| !finished));
         let Some(live) = &standing.live else {
             turn.apply.push(standing.service);
             continue;
@@ -68,13 +72,15 @@ pub fn turn(standings: &[Standing]) -> Turn {
     turn
 }
 
-/// How far a Deployment is, as `kubectl rollout status` tells it.
-pub fn progress(deployment: &Deployment) -> Progress {
+/// How far a Deployment is, as `kubectl rollout status` tells it; not complete if it has another number of replicas than
+/// the spec says.
+pub fn progress(deployment: &Deployment, said: Option<i32>) -> Progress {
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let seen = status.observed_generation >= deployment.metadata.generation;
     let at_least = |count: Option<i32>| count.unwrap_or(0) >= wanted;
     let complete = seen
+        && said.is_none_or(|said| said == wanted)
         && at_least(status.updated_replicas)
         && at_least(status.ready_replicas)
         && status.replicas.unwrap_or(0) <= wanted
@@ -118,6 +124,7 @@ mod tests {
     #[test]
     fn when_all_change_the_last_consumer_is_rolled_first_and_the_others_wait() {
         let turn = turn(&all(true));
+        assert_eq!(turn.unfinished, Some(Notification));
         assert_eq!(turn.apply, [Notification]);
         assert_eq!(turn.waiting, [Payment, Inventory, Order]);
         assert_eq!(turn.rolling, Some(Notification));
@@ -148,7 +155,9 @@ mod tests {
     #[test]
     fn what_does_not_change_is_always_put_back() {
         let mut standings = all(false);
+        assert_eq!(turn(&standings).unfinished, None);
         standings[0] = standing(Notification, false, false);
         assert_eq!(turn(&standings).apply, ServiceName::CONSUMERS_FIRST);
+        assert_eq!(turn(&standings).unfinished, Some(Notification));
     }
 }

@@ -211,6 +211,10 @@ fn summary(applied: &Applied) -> (Reason, String) {
         let held = waiting(&applied.turn);
         return (Reason::Progressing, format!("{}: {ready} of {wanted} replicas are ready{held}", service.name));
     }
+    if let Some(service) = applied.turn.unfinished {
+        let held = waiting(&applied.turn);
+        return (Reason::Progressing, format!("{service} changes{held}"));
+    }
     if let Some(service) = applied.turn.rolling.filter(|_| !applied.turn.waiting.is_empty()) {
         let held = waiting(&applied.turn);
         return (Reason::Progressing, format!("{service} catches up with its backlog{held}"));
@@ -224,4 +228,89 @@ fn waiting(turn: &Turn) -> String {
     }
     let names: Vec<&str> = turn.waiting.iter().map(|service| service.as_str()).collect();
     format!("; waiting for their turn: {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ServiceName;
+
+    fn fine() -> Applied {
+        let one = |name: ServiceName| ServiceStatus {
+            name: name.to_string(),
+            replicas: 2,
+            ready_replicas: 2,
+            updated_replicas: 2,
+            backlog: 3,
+            ..ServiceStatus::default()
+        };
+        let services = ServiceName::ALL.map(one).to_vec();
+        Applied { topics: Ok(()), database: Ok(()), services, turn: Turn::default() }
+    }
+
+    fn condition<'a>(status: &'a Status, kind: &str) -> (&'a str, &'a str, &'a str) {
+        let found = status.conditions.iter().find(|condition| condition.kind == kind);
+        found.map_or(("", "", ""), |it| (it.status.as_str(), it.reason.as_str(), it.message.as_str()))
+    }
+
+    #[test]
+    fn a_system_that_is_as_wanted_is_ready_and_nothing_else() {
+        let status = status(7, None, &Outcome::Applied(fine()), "now");
+        assert_eq!(condition(&status, "Ready").0, "True");
+        assert_eq!(condition(&status, "Reconciling").0, "False");
+        assert_eq!(condition(&status, "Stalled").0, "False");
+        assert_eq!((status.orders.as_str(), status.backlog, status.observed_generation), ("2/2", 12, 7));
+    }
+
+    #[test]
+    fn what_did_not_change_keeps_its_time_and_is_the_same_again() {
+        let outcome = Outcome::Applied(fine());
+        let first = status(1, None, &outcome, "then");
+        assert_eq!(status(1, Some(&first), &outcome, "now"), first);
+        let away = Applied { topics: Err(("Unreachable", "no answer".to_owned())), ..fine() };
+        let second = status(1, Some(&first), &Outcome::Applied(away), "now");
+        assert_eq!(condition(&second, "TopicsReady"), ("False", "Unreachable", "no answer"));
+        assert_eq!(condition(&second, "Ready").1, "TopicsNotReady");
+        let times = |kind: &str| {
+            let found = second.conditions.iter().find(|condition| condition.kind == kind);
+            found.map(|condition| condition.last_transition_time.clone())
+        };
+        assert_eq!(times("TopicsReady").as_deref(), Some("now"));
+        assert_eq!(times("DatabaseReady").as_deref(), Some("then"));
+    }
+
+    #[test]
+    fn a_change_that_is_not_seen_by_its_deployment_yet_is_not_ready() {
+        let turn = Turn { unfinished: Some(ServiceName::Order), ..Turn::default() };
+        let status = status(2, None, &Outcome::Applied(Applied { turn, ..fine() }), "now");
+        assert_eq!(condition(&status, "Ready"), ("False", "Progressing", "order changes"));
+        assert_eq!(condition(&status, "Reconciling").0, "True");
+    }
+
+    #[test]
+    fn a_stuck_rollout_is_stalled_and_says_who_waits() {
+        let turn = Turn {
+            rolling: Some(ServiceName::Payment),
+            unfinished: Some(ServiceName::Payment),
+            stuck: Some("no such image".to_owned()),
+            waiting: vec![ServiceName::Inventory, ServiceName::Order],
+            ..Turn::default()
+        };
+        let status = status(1, None, &Outcome::Applied(Applied { turn, ..fine() }), "now");
+        let message = "payment makes no progress: no such image; waiting for their turn: inventory, order";
+        assert_eq!(condition(&status, "Stalled"), ("True", "RolloutStuck", message));
+        assert_eq!(condition(&status, "Reconciling").0, "False");
+    }
+
+    #[test]
+    fn every_violation_is_told_at_once_and_what_runs_is_still_told_of() {
+        let before = status(1, None, &Outcome::Applied(fine()), "then");
+        let violations = ["lanes: 1 to 256", "ingress.host: a lower-case host name"];
+        let violations = violations.map(|text| Violation(text.to_owned())).to_vec();
+        let after = status(2, Some(&before), &Outcome::Refused(Refusal::Invalid(violations)), "now");
+        let message = "lanes: 1 to 256; ingress.host: a lower-case host name";
+        assert_eq!(condition(&after, "Ready"), ("False", "InvalidSpec", message));
+        assert_eq!(condition(&after, "TopicsReady").0, "True");
+        assert_eq!(after.orders, "2/2");
+    }
 }

@@ -110,6 +110,17 @@ pub enum Replicas {
     Free,
 }
 
+impl Replicas {
+    /// How many there are before anyone has decided otherwise.
+    pub fn at_first(&self) -> i32 {
+        match self {
+            Self::Fixed(count) => *count,
+            Self::Auto(scaling) => scaling.min_replicas,
+            Self::Free => 1,
+        }
+    }
+}
+
 /// What can be said of an object alone, without its Secrets: what the API server refuses, and what it cannot see.
 pub fn violations(system: &OrderSystem) -> Vec<Violation> {
     let mut found = Violations::default();

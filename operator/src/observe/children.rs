@@ -62,6 +62,16 @@ macro_rules! kept {
                 &children.$field
             }
         })*
+
+        impl Children {
+            /// Whether there is an object of a kind with this name.
+            pub fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
+                $(if kind == <$kind>::kind(&()) {
+                    return self.get::<$kind>(namespace, name).is_some();
+                })*
+                false
+            }
+        }
     };
 }
 

@@ -13,12 +13,10 @@ use tokio::time::timeout;
 
 use super::{ReconcileError, Reconciler, SOON};
 use crate::{
-    build::child_name,
     kafka::Cluster,
     metrics::Ended,
     observe,
     resource::{DeletionPolicy, OrderSystem},
-    service::ServiceName,
     validate::{named, topic_prefix, validate},
 };
 
@@ -53,11 +51,6 @@ impl Reconciler {
             }
             self.set_finalizer(system, false).await?;
         }
-        let names = ServiceName::ALL.map(|service| child_name(&system.name_any(), service));
-        self.applier.forget(&system.namespace().unwrap_or_default(), |name| {
-            name == system.name_any() || names.iter().any(|child| child == name)
-        });
-        self.memories.forget(system);
         Ok((Ended::Done, Action::await_change()))
     }
 

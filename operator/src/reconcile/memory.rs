@@ -1,7 +1,7 @@
 //! What is remembered of a system between reconciliations. It can be lost at any time: the cluster is the truth.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -37,9 +37,13 @@ impl Memories {
         Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(uid).or_default())
     }
 
-    /// The system is gone.
-    pub fn forget(&self, system: &OrderSystem) {
-        let uid = system.uid().unwrap_or_default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+    /// How many systems are remembered.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Forgets the systems whose uid is not among these.
+    pub fn retain(&self, uids: &BTreeSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
     }
 }

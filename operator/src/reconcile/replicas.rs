@@ -72,7 +72,7 @@ impl Reconciler {
                 scaled.limits.insert(*service, limit.as_str());
             }
             // A pod too many or too few during a rollout would only hold it up.
-            if decision.replicas != current && rollout::progress(&live).stuck.is_none() {
+            if decision.replicas != current && rollout::progress(&live, None).stuck.is_none() {
                 self.set_replicas(&valid.namespace, &name, decision.replicas).await?;
                 let why = decision.why.as_str();
                 tracing::info!(name, from = current, to = decision.replicas, why, "scaled");

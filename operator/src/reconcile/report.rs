@@ -141,13 +141,16 @@ pub(super) fn services(
 ) -> Vec<ServiceStatus> {
     let one = |service: ServiceName| {
         let live = children.get::<Deployment>(&valid.namespace, &child_name(&valid.name, service));
+        let wanted = valid.services.get(&service).map_or(1, |service| service.replicas.at_first());
+        let replicas =
+            live.as_ref().map_or(wanted, |live| live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
         let live = live.as_deref().cloned().unwrap_or_default();
         let status = live.status.unwrap_or_default();
         let is_seen = status.observed_generation >= live.metadata.generation;
         let backlog = consumers.backlogs.get(&service).copied().unwrap_or_default();
         ServiceStatus {
             name: service.as_str().to_owned(),
-            replicas: live.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+            replicas,
             ready_replicas: status.ready_replicas.unwrap_or(0),
             updated_replicas: if is_seen { status.updated_replicas.unwrap_or(0) } else { 0 },
             backlog: rounded(backlog.records),
