@@ -28,8 +28,8 @@ fn one_version_stands_everywhere() -> anyhow::Result<()> {
     for (path, line) in [
         ("Dockerfile", format!("ARG VERSION={version}")),
         ("compose.yaml", format!("localhost/ordersystem:{version}")),
-        ("charts/ordersystem-operator/Chart.yaml", format!("appVersion: \"{version}\"")),
-        ("charts/ordersystem/Chart.yaml", format!("appVersion: \"{version}\"")),
+        ("charts/ordersystem-operator/Chart.yaml", format!("appVersion: {version}")),
+        ("charts/ordersystem/Chart.yaml", format!("appVersion: {version}")),
         ("crds/examples/production.yaml", format!("ordersystem:{version}")),
     ] {
         let text = fs::read_to_string(root().join(path)).context(path)?;
