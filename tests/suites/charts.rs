@@ -86,10 +86,10 @@ fn the_operators_chart_brings_its_definition_and_just_the_rights_it_uses() -> an
     assert_eq!(deployments.len(), 1);
     assert_eq!(deployments[0]["spec"]["replicas"], 2);
     let roles = of_kind(&documents, "ClusterRole").into_iter().chain(of_kind(&documents, "Role"));
-    let rules: Vec<&Value> = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten()).collect();
-    ensure!(!rules.is_empty(), "it has no rights");
-    for rule in rules {
-        ensure!(!rule.to_string().contains('*'), "it has every right of some sort: {rule}");
+    let rights: Vec<&Value> = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten()).collect();
+    ensure!(!rights.is_empty(), "it has no rights");
+    for right in rights {
+        ensure!(!right.to_string().contains('*'), "it has every right of some sort: {right}");
     }
     Ok(())
 }
