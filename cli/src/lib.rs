@@ -4,4 +4,5 @@ pub mod audit;
 pub mod bench;
 pub mod manifest;
 pub mod postgres;
+pub mod service;
 pub mod up;

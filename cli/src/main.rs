@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use journal::{JournalSettings, KafkaSettings, Transport};
+use journal::{JournalSettings, Transport};
 use ordersystem::{
     audit::AuditSettings,
     bench::BenchSettings,
+    service::ServiceSettings,
     up::{self, STOP_DEADLINE, UpSettings},
 };
 use process::{ListenSettings, Process, Service, telemetry::TelemetrySettings};
@@ -42,17 +43,6 @@ enum Command {
     Audit(AuditSettings),
     /// Send orders to a running system and measure it
     Bench(BenchSettings),
-}
-
-/// Settings of one service in a process of its own.
-#[derive(Args)]
-struct ServiceSettings<S: Args> {
-    #[command(flatten)]
-    service: S,
-    #[command(flatten)]
-    kafka: KafkaSettings,
-    #[command(flatten)]
-    listen: ListenSettings,
 }
 
 /// Settings of the operator's process.

@@ -60,6 +60,11 @@ impl Cluster {
         Ok(Self { clients })
     }
 
+    /// What it was made from.
+    pub fn access(&self) -> &Access {
+        &self.clients.access
+    }
+
     /// Creates the topics of a system that are missing, with a partition per lane. When all are there nothing is written.
     /// Topics that exist keep their settings, but must have as many partitions as the system has lanes.
     pub async fn ensure_topics(

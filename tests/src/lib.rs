@@ -4,6 +4,7 @@
 //! works in it when the test process is gone, however it went. So two runs at once do not meet, and none leaves anything
 //! behind. Every wait has a bound.
 
+pub mod books;
 pub mod cluster;
 pub mod http;
 pub mod image;

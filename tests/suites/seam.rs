@@ -16,7 +16,7 @@ use operator::observe::Secrets;
 use operator::resource::OrderSystem;
 use operator::service::ServiceName;
 use operator::validate::{Refusal, named, validate, violations};
-use process::ListenSettings;
+use ordersystem::service::ServiceSettings;
 
 /// The values of every Secret that an example names: each is its own key, but for the URL.
 const URL: &str = "postgres://user:password@host/database";
@@ -59,21 +59,10 @@ fn environment(desired: &Desired, container: &Container) -> BTreeMap<String, Str
     told
 }
 
-/// Everything that one service can be told.
-#[derive(Args, Debug)]
-struct Told<S: Args> {
-    #[command(flatten)]
-    service: S,
-    #[command(flatten)]
-    kafka: KafkaSettings,
-    #[command(flatten)]
-    listen: ListenSettings,
-}
-
 /// Parses an environment as `ordersystem <service>` would. Each variable is given by the flag that reads it, since a
 /// process has but one environment; a variable that no flag reads is an error.
-fn parse<S: Args>(environment: &BTreeMap<String, String>) -> anyhow::Result<Told<S>> {
-    let command = Told::<S>::augment_args(Command::new("service"));
+fn parse<S: Args>(environment: &BTreeMap<String, String>) -> anyhow::Result<ServiceSettings<S>> {
+    let command = ServiceSettings::<S>::augment_args(Command::new("service"));
     let mut line = vec![OsString::from("service")];
     for (name, value) in environment.iter().filter(|(name, _)| *name != contract::env::LOG_FORMAT) {
         let argument = command.get_arguments().find(|argument| argument.get_env().is_some_and(|env| env == &name[..]));
@@ -86,7 +75,7 @@ fn parse<S: Args>(environment: &BTreeMap<String, String>) -> anyhow::Result<Told
             (false, value) => bail!("{name}={value} is neither true nor false"),
         }
     }
-    Ok(Told::from_arg_matches(&command.try_get_matches_from(line)?)?)
+    Ok(ServiceSettings::from_arg_matches(&command.try_get_matches_from(line)?)?)
 }
 
 fn container(deployment: &Deployment) -> anyhow::Result<&Container> {

@@ -1,6 +1,6 @@
 //! Topics, and how far the services are in them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use super::memory::Memory;
 use crate::{
@@ -61,14 +61,12 @@ async fn look(memory: &mut Memory, valid: &ValidSystem, rolling: bool) -> Result
 }
 
 /// The client of the brokers; a new one when they or the log-in changed.
-fn connected(memory: &mut Memory, valid: &ValidSystem) -> Result<Arc<Cluster>, TopicsError> {
-    if let Some((access, cluster)) = &memory.cluster
-        && *access == valid.access
-    {
-        return Ok(Arc::clone(cluster));
+fn connected(memory: &mut Memory, valid: &ValidSystem) -> Result<Cluster, TopicsError> {
+    if let Some(cluster) = memory.cluster.as_ref().filter(|cluster| *cluster.access() == valid.access) {
+        return Ok(cluster.clone());
     }
-    let cluster = Arc::new(Cluster::new(&valid.access)?);
-    memory.cluster = Some((valid.access.clone(), Arc::clone(&cluster)));
+    let cluster = Cluster::new(&valid.access)?;
+    memory.cluster = Some(cluster.clone());
     memory.histories.clear();
     Ok(cluster)
 }

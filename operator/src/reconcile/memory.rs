@@ -7,19 +7,13 @@ use std::{
 
 use kube::ResourceExt;
 
-use crate::{
-    backlog::History,
-    kafka::{Access, Cluster},
-    resource::OrderSystem,
-    scale::Scaler,
-    service::ServiceName,
-};
+use crate::{backlog::History, kafka::Cluster, resource::OrderSystem, scale::Scaler, service::ServiceName};
 
 /// What is remembered of one system.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// The client of its brokers, and what it was made from.
-    pub cluster: Option<(Access, Arc<Cluster>)>,
+    /// The client of its brokers.
+    pub cluster: Option<Cluster>,
     /// What was seen of its services' backlogs.
     pub histories: BTreeMap<ServiceName, History>,
     /// How its autoscaled services are scaled.

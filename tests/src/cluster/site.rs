@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use ordersystem::audit::{self, AuditSettings};
 use ordersystem::postgres::Options;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -14,7 +13,7 @@ use super::Node;
 use crate::http::Client;
 use crate::kafka::Kafka;
 use crate::postgres::{Server, TestDatabase};
-use crate::{eventually, image, program, unique_name};
+use crate::{books, eventually, image, program, unique_name};
 
 /// How long pods may take to run and be ready, on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(3);
@@ -143,17 +142,7 @@ impl System {
 
     /// Waits until nothing is on its way, and audits the books.
     pub async fn balanced(&self) -> anyhow::Result<()> {
-        let report = audit::run(AuditSettings {
-            database: Some(self.database.url().to_owned()),
-            database_ca_file: None,
-            data: None,
-            settled: true,
-            wait: Some(AUDIT_WAIT_SECONDS),
-            output: audit::Output::Text,
-        });
-        let report = report.await?;
-        ensure!(report.holds, "the books do not balance: {report}");
-        Ok(())
+        books::balanced(&self.database, AUDIT_WAIT_SECONDS).await
     }
 
     /// Deletes it, and waits until its pods are gone.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use ordersystem::audit::{self, AuditSettings};
 use serde_json::Value;
 use tests::eventually;
 use tests::postgres::TestDatabase;
@@ -99,16 +98,5 @@ async fn counted(shop: &Shop, load: &Load<'_>, orders: &[Acknowledged]) -> anyho
 
 /// `ordersystem audit` says that the books balance, and there was nothing that a consumer could not read or settle.
 pub async fn balanced(database: &TestDatabase) -> anyhow::Result<()> {
-    let report = audit::run(AuditSettings {
-        database: Some(database.url().to_owned()),
-        database_ca_file: None,
-        data: None,
-        settled: true,
-        wait: Some(AUDIT_WAIT_SECONDS),
-        output: audit::Output::Text,
-    });
-    let report = report.await?;
-    ensure!(report.holds, "the books do not balance: {report}");
-    ensure!(report.dead_letters == 0, "there are dead letters: {report}");
-    Ok(())
+    tests::books::balanced(database, AUDIT_WAIT_SECONDS).await
 }
