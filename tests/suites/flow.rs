@@ -66,6 +66,7 @@ macro_rules! over_both_transports {
 
 over_both_transports! {
     orders_settle_while_replicas_are_killed_and_frozen: replicas::killed_and_frozen,
+    replicas_frozen_without_work_share_the_lanes_again: replicas::frozen_without_work,
     replicas_share_the_lanes_the_last_units_and_a_key: crowd::shared,
     twenty_thousand_orders_settle: bulk::twenty_thousand,
     orders_survive_that_the_database_is_away: away::database,

@@ -1,4 +1,4 @@
-//! Who owns how many lanes, as the replicas' metrics say.
+//! Who owns how many lanes, as the replicas' metrics and the database say.
 
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
@@ -21,15 +21,21 @@ fn journals(service: Service) -> &'static [&'static str] {
     }
 }
 
-/// Waits until these replicas of `service` own every lane between them, each at least one, and no other is asked.
+/// Waits until these replicas of `service` own every lane between them, each at least one, as they say and as the
+/// database has it: one that missed that its lanes were taken from it would still speak of them.
 pub async fn shared_by(system: &System, service: Service, replicas: &[usize]) -> anyhow::Result<()> {
     let clients = replicas.iter().map(|number| system.replica(service, *number).client());
     let clients: Vec<Client> = clients.collect::<anyhow::Result<_>>()?;
+    let database = system.database().connect().await?;
     for journal in journals(service) {
+        let by_owner = format!("SELECT count(*) FROM {journal}.lane_head WHERE owner IS NOT NULL GROUP BY owner");
         eventually(NOTICE_DEADLINE, &format!("replicas {replicas:?} share {journal}"), async || {
-            let owned = try_join_all(clients.iter().map(|client| owned(client, journal))).await?;
-            let each = owned.iter().all(|lanes| *lanes > 0);
-            ensure!(each && owned.iter().sum::<i64>() == LANES, "they own {owned:?} of {LANES}");
+            let mut owned = try_join_all(clients.iter().map(|client| owned(client, journal))).await?;
+            let mut stored: Vec<i64> = database.query(&by_owner, &[]).await?.iter().map(|row| row.get(0)).collect();
+            owned.sort_unstable();
+            stored.sort_unstable();
+            let each = owned.first().is_some_and(|lanes| *lanes > 0) && owned.iter().sum::<i64>() == LANES;
+            ensure!(each && owned == stored, "they own {owned:?} of {LANES}, the database says {stored:?}");
             Ok(())
         })
         .await?;

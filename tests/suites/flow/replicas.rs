@@ -1,4 +1,4 @@
-//! Two replicas of each service, one of which is killed, and later frozen.
+//! Two replicas of each service, one of which is frozen, or killed.
 
 use tests::system::{Replica, Service, System, Transport};
 
@@ -60,4 +60,15 @@ async fn freeze(system: &System, burst: &Load<'_>) -> anyhow::Result<Vec<Acknowl
     })?;
     all_shared_by(system, &[0, 1]).await?;
     Ok(orders)
+}
+
+/// One replica of each service is stopped for longer than its session while there is no work that would tell it that its
+/// lanes were taken; all are shared again when it goes on.
+pub async fn frozen_without_work(transport: Transport) -> anyhow::Result<()> {
+    let system = System::services(transport, 2).await?;
+    all_shared_by(&system, &[0, 1]).await?;
+    each(&system, 0, Replica::stop).await?;
+    all_shared_by(&system, &[1]).await?;
+    each(&system, 0, Replica::cont).await?;
+    all_shared_by(&system, &[0, 1]).await
 }

@@ -1,17 +1,13 @@
 //! Who owns which lane under the `log` transport: the replicas of a service write a heartbeat into its schema and share
 //! the lanes evenly. Epochs fence; this only decides who should try.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use contract::{Lane, Lanes};
 use process::{Component, Process};
 use tokio::{
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_postgres::Client;
 
@@ -22,9 +18,7 @@ use crate::{OwnedLanes, database::Database};
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// After this time without a heartbeat a replica's lanes are taken over. A replica whose connection ended is not waited for.
 const SESSION_SECONDS: f64 = 5.0;
-/// How long the writer may take to claim or release lanes before the attempt is given up for this heartbeat.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one look at the members may take.
+/// How long one heartbeat, or one look at the members, may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Says that we are there; whoever was not seen for long is forgotten.
@@ -69,33 +63,49 @@ impl Membership {
     }
 
     async fn run(&self, client: &mut Option<Client>) {
-        let mut beat = interval(HEARTBEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut generation = 0;
         loop {
-            beat.tick().await;
-            let began = Instant::now();
-            if client.as_ref().is_none_or(Client::is_closed) {
-                *client = self.database.connect_to(self.schema).await.ok();
-            }
-            let Some(connection) = client else {
-                sleep(HEARTBEAT).await;
-                continue;
-            };
-            match timeout(QUERY_TIMEOUT, self.look(connection)).await {
-                Ok(Ok(seen)) => self.rebalance(&seen, &mut generation).await,
-                Ok(Err(error)) => {
+            match self.database.connect_to(self.schema).await {
+                Ok(connection) => {
+                    let connection = client.insert(connection);
+                    // A writer that is slow to claim or to release does not keep us from saying that we are there.
+                    let error = tokio::select! {
+                        error = self.beat(connection) => error,
+                        error = self.share(connection, &mut generation) => error,
+                    };
                     tracing::debug!(schema = self.schema, %error, "heartbeat failed");
-                    *client = None;
                 }
-                Err(_) => *client = None,
+                Err(error) => tracing::debug!(schema = self.schema, %error, "no connection for the heartbeat"),
             }
-            tracing::trace!(schema = self.schema, seconds = began.elapsed().as_secs_f64(), "heartbeat");
+            *client = None;
+            sleep(HEARTBEAT).await;
+        }
+    }
+
+    /// Says that we are there, until that fails.
+    async fn beat(&self, client: &Client) -> Trouble {
+        let mut beat = paced();
+        loop {
+            beat.tick().await;
+            if let Err(trouble) = answered(client.execute(BEAT, &[&&*self.member])).await {
+                return trouble;
+            }
+        }
+    }
+
+    /// Looks who is there and shares the lanes with them, until that fails.
+    async fn share(&self, client: &Client, generation: &mut u64) -> Trouble {
+        let mut pace = paced();
+        loop {
+            pace.tick().await;
+            match answered(self.look(client)).await {
+                Ok(seen) => self.rebalance(&seen, generation).await,
+                Err(trouble) => return trouble,
+            }
         }
     }
 
     async fn look(&self, client: &Client) -> Result<Seen, tokio_postgres::Error> {
-        client.execute(BEAT, &[&&*self.member]).await?;
         let live = client.query(LIVE, &[&SESSION_SECONDS]).await?;
         let owners = client.query("SELECT lane, owner FROM lane_head", &[]).await?;
         let lane = |row: &tokio_postgres::Row| Lane(row.get::<_, i16>(0).unsigned_abs());
@@ -114,7 +124,7 @@ impl Membership {
             self.keep_reading(|lane| !plan.release.contains(&lane));
             let control = Control::Revoke { lanes: plan.release, reply };
             if self.intake.controls.send(control).await.is_ok() {
-                let _ = timeout(CONTROL_TIMEOUT, released).await;
+                let _ = released.await;
             }
         }
         if plan.claim.is_empty() {
@@ -130,7 +140,7 @@ impl Membership {
         let (reply, claimed) = oneshot::channel();
         let control = Control::Assign { lanes, generation: *generation, unless_owned_by: Some(others), reply };
         if self.intake.controls.send(control).await.is_ok()
-            && let Ok(Ok(positions)) = timeout(CONTROL_TIMEOUT, claimed).await
+            && let Ok(positions) = claimed.await
         {
             self.cursors.send_replace(Arc::new(Cursors { generation: *generation, positions }));
             self.health.up();
@@ -143,6 +153,25 @@ impl Membership {
             *cursors = Arc::new(Cursors { generation: cursors.generation, positions });
         });
     }
+}
+
+/// Why the connection is given up.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("no answer in {} s", QUERY_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+async fn answered<T>(query: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Trouble> {
+    Ok(timeout(QUERY_TIMEOUT, query).await.map_err(|_| Trouble::Timeout)??)
+}
+
+fn paced() -> Interval {
+    let mut pace = interval(HEARTBEAT);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }
 
 /// What a look at the members shows.
@@ -161,7 +190,8 @@ struct Plan {
 }
 
 /// An even share, with as few moves as possible: we give away what we have too much of, and take what nobody has. `held`
-/// is what the writer holds; a lane that is ours in the table only was claimed and never heard of, so it is free.
+/// is what the writer holds; a lane that is ours in the table only was claimed and never heard of, so it is free. What
+/// the writer holds and another one owns was taken while we were not seen: a writer without work does not notice itself.
 fn plan(lanes: Lanes, me: &str, held: &[Lane], seen: &Seen) -> Plan {
     let Some(rank) = seen.live.iter().position(|id| id == me) else {
         return Plan { claim: Vec::new(), release: Vec::new() };
@@ -173,11 +203,11 @@ fn plan(lanes: Lanes, me: &str, held: &[Lane], seen: &Seen) -> Plan {
         Some(owner) if owner == me => !held.contains(lane),
         Some(owner) => !seen.live.iter().any(|id| id == owner),
     };
-    let is_mine = |lane: &Lane| seen.owners.get(lane).and_then(Option::as_deref) == Some(me) && held.contains(lane);
-    let mine: Vec<Lane> = lanes.all().filter(is_mine).collect();
+    let is_mine = |lane: &Lane| seen.owners.get(lane).and_then(Option::as_deref) == Some(me);
+    let (mine, taken): (Vec<Lane>, Vec<Lane>) = held.iter().partition(|lane| is_mine(lane));
     Plan {
         claim: lanes.all().filter(is_free).take(share.saturating_sub(mine.len())).collect(),
-        release: mine.into_iter().skip(share).collect(),
+        release: mine.into_iter().skip(share).chain(taken).collect(),
     }
 }
 
@@ -223,6 +253,12 @@ mod tests {
     fn a_lane_whose_claim_was_never_heard_of_is_claimed_again() {
         let plan = plan(lanes(2), "a", &[Lane(1)], &seen(&["a"], &[Some("a"), Some("a")]));
         assert_eq!(plan, Plan { claim: vec![Lane(0)], release: vec![] });
+    }
+
+    #[test]
+    fn lanes_that_were_taken_while_we_were_not_seen_are_let_go() {
+        let look = seen(&["a", "b"], &[Some("b"), Some("b"), Some("a")]);
+        assert_eq!(plan(lanes(3), "a", &ALL, &look), Plan { claim: vec![], release: vec![Lane(0), Lane(1)] });
     }
 
     #[test]

@@ -20,10 +20,11 @@ impl<M: Model> Writer<M> {
             Control::Assign { reply, .. } if reply.is_closed() => {}
             Control::Assign { lanes, generation, unless_owned_by, reply } => {
                 match self.claim(&lanes, unless_owned_by).await {
-                    Ok(positions) => {
-                        self.generation = generation;
-                        let _ = reply.send(positions);
-                    }
+                    Ok(positions) => match reply.send(positions) {
+                        Ok(()) => self.generation = generation,
+                        // Whoever gave up meanwhile will not read them.
+                        Err(_) => self.release(lanes).await,
+                    },
                     Err(error) => {
                         tracing::warn!(schema = self.schema, %error, "lanes could not be claimed");
                         self.session = None;
