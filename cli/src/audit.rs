@@ -25,19 +25,19 @@ mod snapshot;
 mod tables;
 mod verdict;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum, value_parser};
-use journal::{Database, DatabaseSettings};
+use journal::Database;
 use tokio_postgres::Client;
 
-use crate::postgres::{Options, Postgres};
+use crate::location::Location;
 
 pub use invariant::Invariant;
 pub use moment::PATIENCE;
+pub(crate) use report::counted;
 pub use report::{InFlight, Judged, Lag, Report};
 pub use verdict::EXAMPLES;
 
@@ -48,8 +48,6 @@ use moment::Moment;
 use snapshot::Snapshot;
 use verdict::Verdicts;
 
-/// The folder of `ordersystem up` when none is named.
-const DEFAULT_DATA: &str = ".ordersystem";
 /// The longest that can be waited for rest, in seconds: a day.
 const MAX_WAIT_SECONDS: u64 = 24 * 60 * 60;
 
@@ -59,15 +57,9 @@ const PROGRESS_ORDERS: u64 = 100_000;
 /// Settings of `ordersystem audit`.
 #[derive(Args, Clone, Debug)]
 pub struct AuditSettings {
-    /// PostgreSQL connection URL of the system to audit
-    #[arg(long, env = contract::env::DATABASE_URL, hide_env_values = true)]
-    pub database: Option<String>,
-    /// PEM file with the certificate authority of PostgreSQL's certificate; without it, the system's authorities
-    #[arg(long, env = contract::env::DATABASE_CA_FILE)]
-    pub database_ca_file: Option<PathBuf>,
-    /// Folder of an `ordersystem up`, running or stopped, to audit instead; .ordersystem if there is no --database either
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// Where the system's database is
+    #[command(flatten)]
+    pub location: Location,
     /// Expect the system to be at rest: whatever is in flight, and every order that is not settled, is broken at once. A
     /// running system may keep a message for a minute, and an order until a minute after its deadline
     #[arg(long)]
@@ -102,22 +94,11 @@ pub async fn run_and_print(settings: AuditSettings) -> anyhow::Result<ExitCode> 
 
 /// Audits the system that `settings` name.
 pub async fn run(settings: AuditSettings) -> anyhow::Result<Report> {
-    match (&settings.data, &settings.database) {
-        (None, Some(url)) => audit(url.clone(), &settings).await,
-        (data, _) => audit_data(data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)), &settings).await,
-    }
+    settings.location.with_database(async |database| audit(&database, &settings).await).await
 }
 
-async fn audit_data(data: &Path, settings: &AuditSettings) -> anyhow::Result<Report> {
-    let postgres = Postgres::attach(data, &Options::default()).await?;
-    let report = audit(postgres.url(), settings).await;
-    postgres.stop().await?;
-    report
-}
-
-async fn audit(database_url: String, settings: &AuditSettings) -> anyhow::Result<Report> {
-    let database = DatabaseSettings { database_url, database_ca_file: settings.database_ca_file.clone() };
-    let client = Database::new(&database)?.connect_to(order::SCHEMA).await;
+async fn audit(database: &Database, settings: &AuditSettings) -> anyhow::Result<Report> {
+    let client = database.connect_to(order::SCHEMA).await;
     let mut client = client.context("cannot connect to the database")?;
     if let Some(seconds) = settings.wait {
         rest::wait(&mut client, Duration::from_secs(seconds)).await?;

@@ -2,7 +2,9 @@
 
 pub mod audit;
 pub mod bench;
+pub mod location;
 pub mod manifest;
 pub mod postgres;
+pub mod rebuild;
 pub mod service;
 pub mod up;

@@ -8,6 +8,7 @@ use journal::{JournalSettings, Transport};
 use ordersystem::{
     audit::AuditSettings,
     bench::BenchSettings,
+    rebuild::RebuildSettings,
     service::ServiceSettings,
     up::{self, STOP_DEADLINE, UpSettings},
 };
@@ -41,6 +42,12 @@ enum Command {
     Crd,
     /// Derive every balance again from the events and say whether the books balance
     Audit(AuditSettings),
+    /// Rebuild a list of a running or stopped system from its events, beside the live one, compare, and swap it in
+    ///
+    /// Exits 0 when that is done, however many rows differed, or with --check when none did; 1 when --check found rows
+    /// that differ, or when it could not be done, which standard error tells: then everything is as before; 2 when the
+    /// arguments are wrong. What was granted by hand on the tables of a view is not carried over.
+    Rebuild(RebuildSettings),
     /// Send orders to a running system and measure it
     Bench(BenchSettings),
 }
@@ -99,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Crd => print!("{}", operator::crd()),
         Command::Audit(settings) => return ordersystem::audit::run_and_print(settings).await,
+        Command::Rebuild(settings) => return ordersystem::rebuild::run_and_print(&settings).await,
         Command::Bench(settings) => {
             let report = ordersystem::bench::run(settings).await?;
             return Ok(report.print());

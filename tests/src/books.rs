@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use ordersystem::audit::{self, AuditSettings};
+use ordersystem::location::Location;
 
 use crate::postgres::TestDatabase;
 
@@ -9,9 +10,7 @@ use crate::postgres::TestDatabase;
 /// and there was nothing that a consumer could not read or settle.
 pub async fn balanced(database: &TestDatabase, wait_seconds: u64) -> anyhow::Result<()> {
     let report = audit::run(AuditSettings {
-        database: Some(database.url().to_owned()),
-        database_ca_file: None,
-        data: None,
+        location: Location::of(database.url()),
         settled: true,
         wait: Some(wait_seconds),
         output: audit::Output::Text,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use futures_util::future::try_join_all;
 use ordersystem::audit::{self, AuditSettings, Output};
+use ordersystem::location::Location;
 
 use crate::postgres::TestDatabase;
 use crate::program::Program;
@@ -139,9 +140,7 @@ impl System {
     /// wait for whoever is to pay them.
     pub async fn at_rest(&self) -> anyhow::Result<()> {
         let settings = AuditSettings {
-            database: Some(self.database.url().to_owned()),
-            database_ca_file: None,
-            data: None,
+            location: Location::of(self.database.url()),
             settled: false,
             wait: None,
             output: Output::Json,

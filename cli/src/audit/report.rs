@@ -176,7 +176,7 @@ impl fmt::Display for Judged {
 }
 
 /// So many of something, whose name is in the plural.
-fn counted(count: u64, plural: &str) -> String {
+pub(crate) fn counted(count: u64, plural: &str) -> String {
     let singular = || plural.strip_suffix("ies").map(|stem| format!("{stem}y"));
     match count {
         1 => format!("1 {}", singular().unwrap_or_else(|| plural.trim_end_matches('s').to_owned())),

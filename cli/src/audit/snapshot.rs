@@ -20,12 +20,26 @@ pub(super) struct Snapshot<'c> {
     transaction: Transaction<'c>,
 }
 
+/// The schemas whose tables a rebuild may replace. A snapshot does not see the rows of a table that took its place later,
+/// so they are held against that from before the snapshot on.
+const VIEWS: [&str; 2] = [order::VIEW_SCHEMA, inventory::VIEW_SCHEMA];
+
+/// The tables of views, in the order in which a rebuild locks them; nothing if there are none.
+const TABLES: &str = "
+SELECT string_agg(format('%I.%I', schemaname, tablename), ', ' ORDER BY schemaname, tablename) FROM pg_tables
+WHERE schemaname = ANY($1)";
+
 impl<'c> Snapshot<'c> {
     /// Takes it.
     pub async fn of(client: &'c mut Client) -> anyhow::Result<Self> {
+        let tables = client.query_one(TABLES, &[&VIEWS.as_slice()]).await.context("cannot read the database")?;
         let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let transaction = builder.start().await.context("cannot read the database")?;
         transaction.batch_execute(SETTINGS).await.context("cannot read the database")?;
+        if let Some(tables) = tables.try_get::<_, Option<&str>>(0)? {
+            let hold = format!("LOCK TABLE {tables} IN ACCESS SHARE MODE");
+            transaction.batch_execute(&hold).await.context("cannot read the views")?;
+        }
         Ok(Self { transaction })
     }
 

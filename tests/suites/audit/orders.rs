@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use ordersystem::audit::{AuditSettings, Output, Report};
+use ordersystem::location::Location;
 use serde_json::json;
 use tests::eventually;
 use tests::postgres::TestDatabase;
@@ -95,9 +96,7 @@ pub enum Expectation {
 /// Audits the system in `database`.
 pub async fn audit(database: &TestDatabase, expectation: Expectation) -> anyhow::Result<Report> {
     let settings = AuditSettings {
-        database: Some(database.url().to_owned()),
-        database_ca_file: None,
-        data: None,
+        location: Location::of(database.url()),
         settled: expectation == Expectation::Rest,
         wait: (expectation == Expectation::RestSoon).then_some(REST_SECONDS),
         output: Output::Text,

@@ -27,7 +27,8 @@ macro_rules! conditions {
 
 const LIST: &str = concat!("SELECT ", shown_columns!(), " FROM orders", conditions!(), " ORDER BY id DESC LIMIT $7");
 
-/// By product, the list follows the product's own index.
+/// By product, the list follows the product's own index. The tables are named in the order in which a rebuild of the view
+/// locks them.
 const LIST_OF_PRODUCT: &str = concat!(
     "SELECT ",
     shown_columns!(),
