@@ -54,10 +54,23 @@ impl Applier {
 
     /// Sees to it that every wanted object of a kind is as wanted, and that no other one of the same owner is there.
     pub async fn kind<K: Kept>(&self, owner: &str, namespace: &str, wanted: &[K]) -> Result<Writes, kube::Error> {
+        let mut writes = self.objects(namespace, wanted).await?;
+        writes += self.no_others(owner, namespace, wanted).await?;
+        Ok(writes)
+    }
+
+    /// Sees to it that every wanted object of a kind is as wanted.
+    pub async fn objects<K: Kept>(&self, namespace: &str, wanted: &[K]) -> Result<Writes, kube::Error> {
         let mut writes = Writes::default();
         for object in wanted {
             writes += self.object(namespace, object).await?;
         }
+        Ok(writes)
+    }
+
+    /// Sees to it that no other object of a kind and of the same owner is there than those wanted.
+    pub async fn no_others<K: Kept>(&self, owner: &str, namespace: &str, wanted: &[K]) -> Result<Writes, kube::Error> {
+        let mut writes = Writes::default();
         for name in self.children.names::<K>(namespace, owner) {
             if !wanted.iter().any(|object| object.name_any() == name) {
                 self.prune::<K>(namespace, &name).await?;

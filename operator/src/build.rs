@@ -20,7 +20,7 @@ use k8s_openapi::{
 };
 
 use crate::{service::ServiceName, validate::ValidSystem};
-pub use deployment::{AUTOSCALING_HASH, CONTAINER, TEMPLATE_HASH};
+pub use deployment::{AUTOSCALING_HASH, CONTAINER, TEMPLATE};
 
 /// The objects that make up a system.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -39,9 +39,6 @@ pub enum OperatorError {
     /// The client cannot be made.
     #[error("cannot speak to the cluster: {0}")]
     Client(#[source] Box<kube::Error>),
-    /// The lease cannot be read or made.
-    #[error("the lease cannot be used: {0}")]
-    Lease(#[from] kube_lease_manager::LeaseManagerError),
 }
 
 /// Starts the operator; it works until the process stops.
@@ -50,7 +47,7 @@ pub async fn start(settings: &Settings, process: &Process) -> Result<(), Operato
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     let client = Client::try_from(config).map_err(|error| OperatorError::Client(Box::new(error)))?;
-    let leadership = leader::campaign(settings, &client, process).await?;
+    let leadership = leader::campaign(settings, &client, process);
     controller::start(settings, client, leadership, process);
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
     rollout::{self, Standing, Turn},
     service::ServiceName,
     status::{Applied, Found, Outcome},
-    validate::{Refusal, ValidSystem, named, validate},
+    validate::{Defaults, Refusal, ValidSystem, named, validate},
 };
 use consumers::Consumers;
 use memory::Memories;
@@ -65,7 +65,7 @@ pub enum ReconcileError {
 }
 
 /// What the API server said, without the rest of its answer.
-fn answer(error: &kube::Error) -> String {
+pub(crate) fn answer(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -77,7 +77,7 @@ pub struct Reconciler {
     client: Client,
     children: Children,
     applier: Applier,
-    image: String,
+    defaults: Defaults,
     memories: Memories,
     reporter: Reporter,
     metrics: OperatorMetrics,
@@ -89,7 +89,7 @@ impl Reconciler {
         Self {
             applier: Applier::new(client.clone(), children.clone()),
             reporter: Reporter::new(client.clone(), &settings.identity),
-            image: settings.image.clone(),
+            defaults: settings.defaults(),
             memories: Memories::default(),
             client,
             children,
@@ -145,7 +145,7 @@ impl Reconciler {
         let namespace = system.namespace().unwrap_or_default();
         let secrets = observe::secrets(&self.client, &namespace, &named(&system.spec)).await;
         let secrets = secrets.map_err(|error| ReconcileError::Secrets(Box::new(error)))?;
-        match validate(system, &self.image, &secrets) {
+        match validate(system, &self.defaults, &secrets) {
             Ok(valid) => self.make(system, &valid, &secrets).await.map(Outcome::Applied),
             Err(refusal) => Ok(Outcome::Refused(refusal)),
         }
@@ -160,11 +160,13 @@ impl Reconciler {
         let desired = build(valid);
         let memory = self.memories.of(system);
         let mut memory = memory.lock().await;
-        let rolling = desired.deployments.iter().any(|(_, wanted)| !self.is_as_wanted(valid, wanted));
+        // Looked at first: whoever is complete now has rejoined its groups by the time that these are asked about.
+        let standings = self.standings(valid, &desired);
+        let rolling = standings.iter().any(|standing| !standing.is_finished());
         let (consumers, database) =
             tokio::join!(consumers::observe(&mut memory, valid, rolling), database(valid, secrets));
-        let turn = self.turn(&desired, valid, &consumers);
-        self.apply(valid, &desired, &turn, &consumers).await?;
+        let turn = rollout::turn(&standings, |service| consumers.keeps_up(service));
+        self.apply(valid, &desired, &standings, &turn, &consumers).await?;
         let scaled = self.scale(valid, &mut memory, &consumers, Instant::now()).await?;
         for change in &scaled.changes {
             self.reporter.scaled(system, change).await;
@@ -173,59 +175,48 @@ impl Reconciler {
         Ok(Applied { topics: consumers.topics, database, services, turn })
     }
 
-    /// Whether a service's pods are all there, as they are wanted.
-    fn is_as_wanted(&self, valid: &ValidSystem, wanted: &Deployment) -> bool {
-        let live = self.children.get::<Deployment>(&valid.namespace, &wanted.name_any());
-        live.is_some_and(|live| !rollout::changes(wanted, &live) && rollout::progress(&live, said(wanted)).complete)
-    }
-
-    /// Whose turn it is to be rolled.
-    fn turn(&self, desired: &Desired, valid: &ValidSystem, consumers: &Consumers) -> Turn {
+    /// How every service stands, in the order in which they are rolled.
+    fn standings(&self, valid: &ValidSystem, desired: &Desired) -> Vec<Standing> {
         let standing = |(service, wanted): &(_, Deployment)| {
             let live = self.children.get::<Deployment>(&valid.namespace, &wanted.name_any());
-            Standing {
-                service: *service,
-                changes: live.as_ref().is_some_and(|live| rollout::changes(wanted, live)),
-                live: live.map(|live| rollout::progress(&live, said(wanted))),
-                consumes: consumers.keeps_up(*service),
-            }
+            Standing::new(*service, wanted, live.as_deref())
         };
-        rollout::turn(&desired.deployments.iter().map(standing).collect::<Vec<_>>())
+        desired.deployments.iter().map(standing).collect()
     }
 
     async fn apply(
         &self,
         valid: &ValidSystem,
         desired: &Desired,
+        standings: &[Standing],
         turn: &Turn,
         consumers: &Consumers,
     ) -> Result<(), ReconcileError> {
         let failed = |error| ReconcileError::Apply(Box::new(error));
         let (owner, namespace) = (valid.owner.uid.as_str(), valid.namespace.as_str());
         let mut writes = Writes::default();
-        writes += self.applier.kind(owner, namespace, &desired.config_maps).await.map_err(failed)?;
-        writes += self.applier.kind(owner, namespace, &desired.service_accounts).await.map_err(failed)?;
-        writes += self.applier.kind(owner, namespace, &desired.services).await.map_err(failed)?;
+        writes += self.applier.objects(namespace, &desired.config_maps).await.map_err(failed)?;
+        // As long as pods may be there that were told something else, they may start again and be told again.
+        if turn.unfinished.is_none() {
+            writes += self.applier.no_others(owner, namespace, &desired.config_maps).await.map_err(failed)?;
+        }
+        writes += self.applier.objects(namespace, &desired.service_accounts).await.map_err(failed)?;
+        writes += self.applier.objects(namespace, &desired.services).await.map_err(failed)?;
+        writes += self.applier.objects(namespace, &desired.disruption_budgets).await.map_err(failed)?;
         writes += self.applier.kind(owner, namespace, &desired.network_policies).await.map_err(failed)?;
-        writes += self.applier.kind(owner, namespace, &desired.disruption_budgets).await.map_err(failed)?;
         writes += self.applier.kind(owner, namespace, &desired.ingresses).await.map_err(failed)?;
         // While the brokers are away the pods are left alone: new ones would only wait as well.
         if consumers.topics.is_ok() {
-            for (service, deployment) in &desired.deployments {
-                if turn.apply.contains(service) {
-                    self.hand_over_replicas(namespace, deployment).await?;
-                    writes += self.applier.object(namespace, deployment).await.map_err(failed)?;
-                }
+            for ((service, wanted), standing) in desired.deployments.iter().zip(standings) {
+                let waits = turn.waiting.contains(service);
+                let Some(deployment) = (if waits { standing.held.as_ref() } else { Some(wanted) }) else { continue };
+                self.hand_over_replicas(namespace, deployment).await?;
+                writes += self.applier.object(namespace, deployment).await.map_err(failed)?;
             }
         }
         self.metrics.writes.inc_by(u64::from(writes.applied + writes.pruned));
         Ok(())
     }
-}
-
-/// The number of replicas that a wanted Deployment says, if it says one.
-fn said(wanted: &Deployment) -> Option<i32> {
-    wanted.spec.as_ref()?.replicas
 }
 
 /// How the database was found.

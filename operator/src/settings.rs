@@ -2,6 +2,8 @@
 
 use clap::{Args, value_parser};
 
+use crate::validate::Defaults;
+
 /// Settings of the operator.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -23,4 +25,14 @@ pub struct Settings {
     /// Order systems that are reconciled at once
     #[arg(long, env = "ORDERSYSTEM_OPERATOR_CONCURRENCY", value_name = "SYSTEMS", default_value_t = 4, value_parser = value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
+    /// Seconds that a rollout may make no progress before it counts as stuck
+    #[arg(long, env = "ORDERSYSTEM_OPERATOR_PROGRESS_DEADLINE_SECONDS", value_name = "SECONDS", default_value_t = 120, value_parser = value_parser!(u16).range(1..=3600))]
+    pub progress_deadline_seconds: u16,
+}
+
+impl Settings {
+    /// What order systems are given that do not say it themselves.
+    pub fn defaults(&self) -> Defaults {
+        Defaults { image: self.image.clone(), progress_seconds: self.progress_deadline_seconds }
+    }
 }

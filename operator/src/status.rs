@@ -294,7 +294,6 @@ mod tests {
             unfinished: Some(ServiceName::Payment),
             stuck: Some("no such image".to_owned()),
             waiting: vec![ServiceName::Inventory, ServiceName::Order],
-            ..Turn::default()
         };
         let status = status(1, None, &Outcome::Applied(Applied { turn, ..fine() }), "now");
         let message = "payment makes no progress: no such image; waiting for their turn: inventory, order";

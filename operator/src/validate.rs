@@ -49,6 +49,15 @@ pub enum Refusal {
     },
 }
 
+/// What order systems are given that do not say it themselves.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The image of their services.
+    pub image: String,
+    /// Seconds that a rollout may make no progress before it counts as stuck.
+    pub progress_seconds: u16,
+}
+
 /// An order system that can be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidSystem {
@@ -78,6 +87,8 @@ pub struct ValidSystem {
     pub payment_timeout: String,
     /// Declined attempts after which an order is rejected.
     pub payment_attempts: i32,
+    /// Seconds that a rollout of a service may make no progress before it counts as stuck.
+    pub progress_seconds: i32,
     /// Its services.
     pub services: BTreeMap<ServiceName, ValidService>,
     /// The way in from outside.
@@ -142,8 +153,8 @@ pub fn violations(system: &OrderSystem) -> Vec<Violation> {
     found.0
 }
 
-/// Builds on an object and the Secrets that it names. `image` is for objects that name none.
-pub fn validate(system: &OrderSystem, image: &str, secrets: &Secrets) -> Result<ValidSystem, Refusal> {
+/// Builds on an object and the Secrets that it names.
+pub fn validate(system: &OrderSystem, defaults: &Defaults, secrets: &Secrets) -> Result<ValidSystem, Refusal> {
     let found = violations(system);
     if !found.is_empty() {
         return Err(Refusal::Invalid(found));
@@ -160,7 +171,7 @@ pub fn validate(system: &OrderSystem, image: &str, secrets: &Secrets) -> Result<
         name: system.name_any(),
         namespace: system.namespace().unwrap_or_default(),
         owner: system.controller_owner_ref(&()).unwrap_or_default(),
-        image: spec.image.clone().unwrap_or_else(|| image.to_owned()),
+        image: spec.image.clone().unwrap_or_else(|| defaults.image.clone()),
         pull_secrets: spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         lanes,
         bootstrap_servers: spec.kafka.bootstrap_servers.clone(),
@@ -170,6 +181,7 @@ pub fn validate(system: &OrderSystem, image: &str, secrets: &Secrets) -> Result<
         mounts,
         payment_timeout: spec.orders.payment_timeout.clone(),
         payment_attempts: spec.orders.payment_attempts,
+        progress_seconds: i32::from(defaults.progress_seconds),
         services,
         ingress: spec.ingress.clone(),
         network_policy: spec.network_policy.enabled,

@@ -1,7 +1,7 @@
 //! A real Kafka broker for tests.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,14 +16,29 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/kafka");
 /// How long it may take: at the very first start its 43 MB, Java and Maven are fetched too.
 const DEADLINE: Duration = Duration::from_mins(10);
 
+/// Who may use a broker that wants a log-in, with SCRAM-SHA-512.
+pub const USER: &str = "shop";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "correct horse battery staple";
+
 static SHARED: OnceCell<Kafka> = OnceCell::const_new();
+static SECURED: OnceCell<Kafka> = OnceCell::const_new();
 
 /// A broker. It ends with this value, and its data goes with it.
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
-    pod_address: Option<Ipv4Addr>,
+    door: Door,
     folder: Folder,
+}
+
+/// How clients get in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Door {
+    /// The address that pods reach it at.
+    pod_address: Option<Ipv4Addr>,
+    /// Whether they speak TLS and log in.
+    is_secured: bool,
 }
 
 impl Kafka {
@@ -33,26 +48,36 @@ impl Kafka {
         SHARED.get_or_try_init(Self::start).await
     }
 
+    /// Like [`shared`](Self::shared), but its clients speak TLS and log in, as [`USER`] with [`PASSWORD`].
+    pub async fn secured() -> anyhow::Result<&'static Self> {
+        SECURED.get_or_try_init(|| Self::start_with(Door { is_secured: true, ..Door::default() })).await
+    }
+
     /// A broker of a test's own, which may kill it.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::start_at(None).await
+        Self::start_with(Door::default()).await
     }
 
     /// A broker of a test's own that pods reach as well: it listens on this machine's `address` for them, which is
     /// [`Node::host`](crate::cluster::Node::host), and on no other.
     pub async fn start_for_pods(address: Ipv4Addr) -> anyhow::Result<Self> {
-        Self::start_at(Some(address)).await
+        Self::start_with(Door { pod_address: Some(address), ..Door::default() }).await
     }
 
-    async fn start_at(pod_address: Option<Ipv4Addr>) -> anyhow::Result<Self> {
+    async fn start_with(door: Door) -> anyhow::Result<Self> {
         let folder = Folder::new("kafka")?;
-        let bootstrap = run("up", folder.path(), pod_address).await?;
-        Ok(Self { bootstrap, pod_address, folder })
+        let bootstrap = run("up", folder.path(), door).await?;
+        Ok(Self { bootstrap, door, folder })
     }
 
     /// Its address for clients, `ADDRESS:PORT`, which is the same after every start.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The authority of its certificate, PEM, if it speaks TLS.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("tls/ca.crt")
     }
 
     /// Its folder, with `data` and `log` in it.
@@ -62,17 +87,17 @@ impl Kafka {
 
     /// Ends it with kill -9.
     pub async fn kill(&self) -> anyhow::Result<()> {
-        run("kill", self.folder.path(), self.pod_address).await.map(drop)
+        run("kill", self.folder.path(), self.door).await.map(drop)
     }
 
     /// Stops it in good order.
     pub async fn stop(&self) -> anyhow::Result<()> {
-        run("down", self.folder.path(), self.pod_address).await.map(drop)
+        run("down", self.folder.path(), self.door).await.map(drop)
     }
 
     /// Starts it again on its data, at its address.
     pub async fn start_again(&self) -> anyhow::Result<()> {
-        let bootstrap = run("up", self.folder.path(), self.pod_address).await?;
+        let bootstrap = run("up", self.folder.path(), self.door).await?;
         ensure!(bootstrap == self.bootstrap, "another program took its port: it is now at {bootstrap}");
         Ok(())
     }
@@ -87,13 +112,21 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         // Its data goes too, so there is nothing to stop in good order. If this fails, the watchdog ends it.
-        let _ = command("kill", self.folder.path(), self.pod_address).map(|mut kill| kill.status());
+        let _ = command("kill", self.folder.path(), self.door).map(|mut kill| kill.status());
     }
 }
 
+/// The certificate, PEM, of an authority that has signed nothing.
+pub fn stranger() -> anyhow::Result<String> {
+    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-batch", "-subj", "/CN=stranger"];
+    let output = Command::new("openssl").args(request).args(["-keyout", "/dev/null"]).output()?;
+    ensure!(output.status.success(), "`openssl` failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// What `kafka <verb>` prints.
-async fn run(verb: &str, folder: &Path, pod_address: Option<Ipv4Addr>) -> anyhow::Result<String> {
-    let output = tokio::process::Command::from(command(verb, folder, pod_address)?).kill_on_drop(true).output();
+async fn run(verb: &str, folder: &Path, door: Door) -> anyhow::Result<String> {
+    let output = tokio::process::Command::from(command(verb, folder, door)?).kill_on_drop(true).output();
     let output = tokio::time::timeout(DEADLINE, output)
         .await
         .with_context(|| format!("`kafka {verb}` is not done after {DEADLINE:?}"))??;
@@ -105,13 +138,16 @@ async fn run(verb: &str, folder: &Path, pod_address: Option<Ipv4Addr>) -> anyhow
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-fn command(verb: &str, folder: &Path, pod_address: Option<Ipv4Addr>) -> anyhow::Result<Command> {
+fn command(verb: &str, folder: &Path, door: Door) -> anyhow::Result<Command> {
     let target = profile_dir()?;
     let target = target.parent().context("a profile's folder lies in `target`")?;
     let mut command = Command::new(SCRIPT);
     command.arg(verb).env("KAFKA_DIR", folder).env("KAFKA_LIBS", target.join("kafka/libs")).stdin(Stdio::null());
-    if let Some(address) = pod_address {
+    if let Some(address) = door.pod_address {
         command.env("KAFKA_POD_IP", address.to_string());
+    }
+    if door.is_secured {
+        command.env("KAFKA_LOGIN", format!("{USER}:{PASSWORD}"));
     }
     Ok(command)
 }

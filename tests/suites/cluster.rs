@@ -9,3 +9,5 @@ mod rolled;
 mod scaled;
 #[path = "cluster/settled.rs"]
 mod settled;
+#[path = "cluster/stalled.rs"]
+mod stalled;

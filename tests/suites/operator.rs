@@ -5,13 +5,21 @@
 mod changed;
 #[path = "operator/deleted.rs"]
 mod deleted;
+#[path = "operator/elected.rs"]
+mod elected;
 #[path = "operator/made.rs"]
 mod made;
 #[path = "operator/many.rs"]
 mod many;
 #[path = "operator/refused.rs"]
 mod refused;
+#[path = "operator/rights.rs"]
+mod rights;
 #[path = "operator/scaled.rs"]
 mod scaled;
+#[path = "operator/secured.rs"]
+mod secured;
 #[path = "operator/site.rs"]
 mod site;
+#[path = "operator/stalled.rs"]
+mod stalled;

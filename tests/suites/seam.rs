@@ -15,7 +15,7 @@ use operator::build::{Desired, build};
 use operator::observe::Secrets;
 use operator::resource::OrderSystem;
 use operator::service::ServiceName;
-use operator::validate::{Refusal, named, validate, violations};
+use operator::validate::{Defaults, Refusal, named, validate, violations};
 use ordersystem::service::ServiceSettings;
 
 /// The values of every Secret that an example names: each is its own key, but for the URL.
@@ -33,11 +33,15 @@ fn secrets(system: &OrderSystem) -> Secrets {
     named(&system.spec).into_iter().map(|name| (name.to_owned(), data.clone())).collect()
 }
 
+fn defaults() -> Defaults {
+    Defaults { image: "image:1".to_owned(), progress_seconds: 120 }
+}
+
 fn built(text: &str) -> anyhow::Result<Desired> {
     let mut system: OrderSystem = serde_yaml_ng::from_str(text)?;
     system.metadata.namespace = Some("shops".to_owned());
     system.metadata.uid = Some("1".to_owned());
-    match validate(&system, "image:1", &secrets(&system)) {
+    match validate(&system, &defaults(), &secrets(&system)) {
         Ok(valid) => Ok(build(&valid)),
         Err(refusal) => bail!("{refusal:?}"),
     }
@@ -138,7 +142,7 @@ fn a_secret_with_other_data_makes_other_pods() -> anyhow::Result<()> {
     let mut system: OrderSystem = serde_yaml_ng::from_str(&example("minimal.yaml")?)?;
     system.metadata.uid = Some("1".to_owned());
     let pods = |secrets: &Secrets| -> anyhow::Result<_> {
-        let valid = validate(&system, "image:1", secrets).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+        let valid = validate(&system, &defaults(), secrets).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
         Ok(build(&valid).deployments)
     };
     let before = secrets(&system);
@@ -162,7 +166,7 @@ fn missing_secrets_and_keys_are_named_all_at_once() -> anyhow::Result<()> {
     let mut some = secrets(&system);
     some.remove("shop-db-app");
     some.get_mut("shop").context("the user's secret")?.remove("password");
-    let Err(Refusal::Missing { kafka, database }) = validate(&system, "image:1", &some) else {
+    let Err(Refusal::Missing { kafka, database }) = validate(&system, &defaults(), &some) else {
         bail!("it is not refused");
     };
     assert_eq!(kafka, ["Secret shop has no key password"]);

@@ -229,7 +229,7 @@ async fn a_log_in_that_is_refused_is_told_from_silence_at_once() -> anyhow::Resu
     };
     let cluster = Cluster::new(&Access { sasl: Some(sasl), ..access(kafka.bootstrap()) })?;
     let error = cluster.ensure_topics("shop", Lanes::new(3)?, 1).await.expect_err("it knows no log-in");
-    assert_eq!(error.reason(), "Unauthorized", "{error}");
+    assert_eq!(error.reason(), "AuthenticationFailed", "{error}");
     ensure!(!error.to_string().contains("hunter2"), "{error}");
     Ok(())
 }

@@ -1,14 +1,21 @@
 //! The `ConfigMap`: what all pods are told that is no secret.
+//!
+//! Its name tells its content, and its content never changes. So other settings arrive with the pods that are made for
+//! them; a pod that starts again before its service's turn reads what it read before.
 
 use std::collections::BTreeMap;
 
 use contract::env;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use crate::validate::ValidSystem;
 
 pub(super) fn build(system: &ValidSystem) -> ConfigMap {
-    ConfigMap { metadata: super::system_metadata(system), data: Some(data(system)), ..ConfigMap::default() }
+    let data = data(system);
+    let hash = crate::hash::hex(data.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]));
+    let name = Some(format!("{}-{hash}", system.name));
+    let metadata = ObjectMeta { name, ..super::system_metadata(system) };
+    ConfigMap { metadata, data: Some(data), immutable: Some(true), ..ConfigMap::default() }
 }
 
 fn data(system: &ValidSystem) -> BTreeMap<String, String> {

@@ -36,8 +36,6 @@ const USER: i64 = 65532;
 const PRE_STOP_SECONDS: i64 = 5;
 /// How long it may take in all: that, 10 s for requests, 15 s for the last batch and for its lanes, and some.
 const GRACE_SECONDS: i64 = 45;
-/// How long a rollout may make no progress before it counts as stuck.
-const PROGRESS_SECONDS: i32 = 120;
 /// Older versions that `kubectl rollout undo` can go back to.
 const HISTORY: i32 = 3;
 /// A pod may take two minutes to start: its database may have to come first.
@@ -45,12 +43,11 @@ const STARTUP_FAILURES: i32 = 120;
 /// Owner and group may read a mounted Secret.
 const SECRET_MODE: i32 = 0o440;
 
-/// Tells a Deployment whose pods would be made from something else from this one.
-pub const TEMPLATE_HASH: &str = "ordersystem.dev/template-hash";
+/// The pod template as it was applied, whatever was made of it since: tells whether pods would be made from something
+/// else, and what a service is kept at that waits for its turn.
+pub const TEMPLATE: &str = "ordersystem.dev/template";
 /// Tells a Deployment that would be scaled in another way from this one.
 pub const AUTOSCALING_HASH: &str = "ordersystem.dev/autoscaling-hash";
-/// Tells pods of another configuration from these.
-const CONFIG_HASH: &str = "ordersystem.dev/config-hash";
 /// Tells pods of other Secrets from these.
 const SECRETS_HASH: &str = "ordersystem.dev/secrets-hash";
 
@@ -63,8 +60,8 @@ pub(super) fn build(system: &ValidSystem, name: ServiceName, config: &ConfigMap)
     let rolling =
         RollingUpdateDeployment { max_unavailable: Some(IntOrString::Int(0)), max_surge: Some(IntOrString::Int(1)) };
     let template = template(system, name, service, config);
-    let written = serde_json::to_vec(&template).unwrap_or_default();
-    let mut annotations = BTreeMap::from([(TEMPLATE_HASH.to_owned(), crate::hash::hex([written.as_slice()]))]);
+    let written = serde_json::to_string(&template).unwrap_or_default();
+    let mut annotations = BTreeMap::from([(TEMPLATE.to_owned(), written)]);
     if let Some(Replicas::Auto(scaling)) = service.map(|service| &service.replicas) {
         let written = serde_json::to_vec(scaling).unwrap_or_default();
         annotations.insert(AUTOSCALING_HASH.to_owned(), crate::hash::hex([written.as_slice()]));
@@ -73,7 +70,7 @@ pub(super) fn build(system: &ValidSystem, name: ServiceName, config: &ConfigMap)
         replicas,
         selector: labels::selector(&system.name, name),
         strategy: Some(DeploymentStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: Some(rolling) }),
-        progress_deadline_seconds: Some(PROGRESS_SECONDS),
+        progress_deadline_seconds: Some(system.progress_seconds),
         revision_history_limit: Some(HISTORY),
         template,
         ..DeploymentSpec::default()
@@ -88,24 +85,20 @@ fn template(
     service: Option<&ValidService>,
     config: &ConfigMap,
 ) -> PodTemplateSpec {
-    let told = config.data.iter().flatten().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]);
-    let annotations = BTreeMap::from([
-        (CONFIG_HASH.to_owned(), crate::hash::hex(told)),
-        (SECRETS_HASH.to_owned(), system.mounts.hash.clone()),
-    ]);
+    let annotations = BTreeMap::from([(SECRETS_HASH.to_owned(), system.mounts.hash.clone())]);
     let metadata = ObjectMeta {
         labels: Some(labels::of_service(&system.name, name)),
         annotations: Some(annotations),
         ..ObjectMeta::default()
     };
-    let mut template = PodTemplateSpec { metadata: Some(metadata), spec: Some(pod(system, name, service)) };
+    let mut template = PodTemplateSpec { metadata: Some(metadata), spec: Some(pod(system, name, service, config)) };
     if let Some(overrides) = service.and_then(|service| service.pod_template.clone()) {
         template.merge_from(overrides);
     }
     template
 }
 
-fn pod(system: &ValidSystem, name: ServiceName, service: Option<&ValidService>) -> PodSpec {
+fn pod(system: &ValidSystem, name: ServiceName, service: Option<&ValidService>, config: &ConfigMap) -> PodSpec {
     let files = files(system);
     let pull = system.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect::<Vec<_>>();
     PodSpec {
@@ -124,7 +117,7 @@ fn pod(system: &ValidSystem, name: ServiceName, service: Option<&ValidService>) 
         }),
         topology_spread_constraints: Some(vec![spread(system, name)]),
         volumes: (!files.is_empty()).then(|| files.iter().map(File::volume).collect()),
-        containers: vec![container(system, name, service, &files)],
+        containers: vec![container(system, name, service, config, &files)],
         ..PodSpec::default()
     }
 }
@@ -139,10 +132,16 @@ fn spread(system: &ValidSystem, name: ServiceName) -> TopologySpreadConstraint {
     }
 }
 
-fn container(system: &ValidSystem, name: ServiceName, service: Option<&ValidService>, files: &[File]) -> Container {
+fn container(
+    system: &ValidSystem,
+    name: ServiceName,
+    service: Option<&ValidService>,
+    config: &ConfigMap,
+    files: &[File],
+) -> Container {
     let sleep =
         LifecycleHandler { sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }), ..LifecycleHandler::default() };
-    let config = ConfigMapEnvSource { name: system.name.clone(), optional: None };
+    let config = ConfigMapEnvSource { name: config.metadata.name.clone().unwrap_or_default(), optional: None };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(system.image.clone()),

@@ -80,7 +80,9 @@ impl Client {
     fn silence(&self, code: Code, cause: Option<Trouble>) -> TopicsError {
         let brokers = self.brokers.clone();
         match cause {
-            Some(Trouble { code: Code::Authentication, detail }) => TopicsError::Unauthorized { brokers, detail },
+            Some(Trouble { code: Code::Authentication, detail }) => {
+                TopicsError::AuthenticationFailed { brokers, detail }
+            }
             Some(Trouble { code: Code::SSL, detail }) => TopicsError::Tls { brokers, detail },
             Some(Trouble { detail, .. }) => TopicsError::Unreachable { brokers, detail },
             None => TopicsError::Unreachable { brokers, detail: code.to_string() },

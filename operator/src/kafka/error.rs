@@ -33,7 +33,7 @@ pub enum TopicsError {
     },
     /// The brokers do not accept our log-in.
     #[error("Kafka at {brokers} refuses the log-in: {detail}; look at `kafka.sasl` and the Secret it names")]
-    Unauthorized {
+    AuthenticationFailed {
         /// The brokers.
         brokers: String,
         /// What librdkafka says.
@@ -92,7 +92,7 @@ impl TopicsError {
             Self::Settings { .. } => "InvalidSettings",
             Self::Unreachable { .. } => "Unreachable",
             Self::Tls { .. } => "TlsFailed",
-            Self::Unauthorized { .. } => "Unauthorized",
+            Self::AuthenticationFailed { .. } => "AuthenticationFailed",
             Self::Forbidden { .. } => "Forbidden",
             Self::WrongPartitions { .. } => "WrongPartitions",
             Self::ReplicationFactor { .. } => "ReplicationFactor",

@@ -58,7 +58,7 @@ impl Reconciler {
         let namespace = system.namespace().unwrap_or_default();
         let secrets = observe::secrets(&self.client, &namespace, &named(&system.spec)).await;
         let secrets = secrets.map_err(|error| error.to_string())?;
-        let valid = validate(system, &self.image, &secrets);
+        let valid = validate(system, &self.defaults, &secrets);
         let valid = valid.map_err(|_| "the spec or its Secrets do not say how to reach the brokers".to_owned())?;
         let cluster = Cluster::new(&valid.access).map_err(|error| error.to_string())?;
         let deleted = timeout(ATTEMPT, cluster.delete_topics(&topic_prefix(system))).await;

@@ -18,6 +18,9 @@ use crate::{books, eventually, image, program, unique_name};
 /// How long pods may take to run and be ready, on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(3);
 
+/// Seconds after which a rollout counts as stuck: more than pods take to start on a busy machine, and no more.
+const STUCK_SECONDS: u16 = 30;
+
 /// How long the audit may wait until nothing is on its way, in seconds.
 const AUDIT_WAIT_SECONDS: u64 = 90;
 
@@ -57,9 +60,9 @@ impl Site {
         let server = Server::start(Options { also_listen: vec![host.into()], ..Options::default() }).await?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ordersystem-operator");
         let chart = chart.to_str().context("a path that is text")?;
-        let tag = format!("image.tag={}", TAGS[0]);
+        let values = format!("image.tag={},progressDeadlineSeconds={STUCK_SECONDS}", TAGS[0]);
         let namespace = ["--namespace=ordersystem-operator", "--create-namespace"];
-        let mut install = vec!["install", "ordersystem-operator", chart, "--set", &tag, "--wait", "--timeout=170s"];
+        let mut install = vec!["install", "ordersystem-operator", chart, "--set", &values, "--wait", "--timeout=170s"];
         install.extend(namespace);
         node.helm(&install).await?;
         Ok(Self { node, kafka, host, server })

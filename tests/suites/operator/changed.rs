@@ -2,10 +2,11 @@
 
 use anyhow::{Context, ensure};
 use serde_json::json;
+use tests::eventually;
 use tests::kafka::Kafka;
 use tests::postgres::TestDatabase;
 
-use crate::site::{Site, made, shop};
+use crate::site::{DEADLINE, Site, made, no_pods, shop};
 
 const SECRETS_HASH: &str = "/spec/template/metadata/annotations/ordersystem.dev~1secrets-hash";
 
@@ -28,6 +29,56 @@ async fn a_changed_secret_rolls_the_pods_one_service_after_the_other() -> anyhow
     for service in ["payment", "inventory", "order"] {
         let deployment = namespace.get(&format!("deployment/shop-{service}")).await?;
         ensure!(hash(&deployment).as_ref() == Some(&before), "{service} is rolled before its turn");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_its_turn_is_kept_at_what_it_had() -> anyhow::Result<()> {
+    let (namespace, mut system, _database) = made().await?;
+    let pods = |deployment: &serde_json::Value| deployment["spec"]["template"].clone();
+    let before = pods(&namespace.get("deployment/shop-payment").await?);
+    let told = namespace.configuration("payment").await?;
+    system["spec"]["orders"] = json!({"paymentAttempts": 9});
+    namespace.apply(&system).await?;
+    eventually(DEADLINE, "the first is told", async || {
+        let told = namespace.configuration("notification").await?;
+        ensure!(told["ORDERSYSTEM_PAYMENT_ATTEMPTS"] == "9", "{told}");
+        Ok(())
+    })
+    .await?;
+    // No pod runs here, so its rollout never ends, and the others' turn never comes.
+    assert_eq!(namespace.configuration("payment").await?, told, "a pod that starts again is told before its turn");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "ordersystem", "image": "evil:1"}]}}}});
+    namespace.kubectl(&["patch", "deployment/shop-payment", "--patch", &image.to_string()]).await?;
+    namespace.until_object("deployment/shop-payment", "its pods are put back", |it| pods(it) == before).await?;
+    system["spec"]["services"] = json!({"payment": {"replicas": 2}});
+    namespace.apply(&system).await?;
+    let scaled = namespace.until_object("deployment/shop-payment", "it is scaled", |it| it["spec"]["replicas"] == 2);
+    assert_eq!(pods(&scaled.await?), before, "it is rolled before its turn");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_configuration_goes_when_nobody_reads_it_any_more() -> anyhow::Result<()> {
+    let database = TestDatabase::create().await?;
+    let namespace = Site::shared().await?.namespace(database.url()).await?;
+    let mut system = shop(Kafka::shared().await?.bootstrap());
+    system["spec"]["services"] = no_pods();
+    namespace.apply(&system).await?;
+    namespace.until("Ready", "True", "Ready").await?;
+    let before = namespace.names("configmaps").await?;
+    system["spec"]["orders"] = json!({"paymentAttempts": 9});
+    namespace.apply(&system).await?;
+    namespace.until("Ready", "True", "Ready").await?;
+    eventually(DEADLINE, "there is one, and it is another", async || {
+        let left = namespace.names("configmaps").await?;
+        ensure!(left.len() == 1 && left != before, "{left:?}");
+        Ok(())
+    })
+    .await?;
+    for service in ["notification", "payment", "inventory", "order"] {
+        assert_eq!(namespace.configuration(service).await?["ORDERSYSTEM_PAYMENT_ATTEMPTS"], "9", "{service}");
     }
     Ok(())
 }
@@ -79,8 +130,8 @@ async fn a_database_that_is_not_there_is_told_of() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn topics_with_another_number_of_partitions_are_told_of() -> anyhow::Result<()> {
-    let (first, system, database) = made().await?;
-    let namespace = first.site.namespace(database.url()).await?;
+    let (_, system, database) = made().await?;
+    let namespace = Site::shared().await?.namespace(database.url()).await?;
     let mut other = system.clone();
     other["spec"]["lanes"] = json!(3);
     namespace.apply(&other).await?;

@@ -1,6 +1,6 @@
 //! What a system is made of, and that it is put back.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use tests::eventually;
 
@@ -32,7 +32,7 @@ async fn a_system_is_made_of_its_children_and_told_about() -> anyhow::Result<()>
 async fn pods_pass_the_restricted_standard() -> anyhow::Result<()> {
     let (namespace, _, _database) = made().await?;
     let label = "pod-security.kubernetes.io/enforce=restricted";
-    let answer = namespace.site.node.kubectl(&["label", "namespace", &namespace.name, label]).await?;
+    let answer = namespace.node.kubectl(&["label", "namespace", &namespace.name, label]).await?;
     ensure!(!answer.contains("violate"), "{answer}");
     namespace.kubectl(&["delete", "pods", "--all", "--wait=false"]).await?;
     namespace
@@ -49,7 +49,11 @@ async fn what_someone_changes_or_deletes_is_put_back() -> anyhow::Result<()> {
     namespace.kubectl(&["delete", "service/shop-order", "networkpolicy/shop-payment"]).await?;
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "ordersystem", "image": "evil:1"}]}}}});
     namespace.kubectl(&["patch", "deployment/shop-inventory", "--patch", &image.to_string()]).await?;
-    namespace.kubectl(&["patch", "configmap/shop", "--patch", r#"{"data": {"ORDERSYSTEM_LANES": "7"}}"#]).await?;
+    let told = namespace.names("configmaps").await?.pop().context("a configuration")?;
+    let edit = namespace.kubectl(&["patch", &told, "--patch", r#"{"data": {"ORDERSYSTEM_LANES": "7"}}"#]).await;
+    let refusal = edit.err().context("what pods read is changed under them")?;
+    ensure!(format!("{refusal:#}").contains("immutable"), "{refusal:#}");
+    namespace.kubectl(&["delete", &told]).await?;
     namespace.until_object("service/shop-order", "the Service is back", |_| true).await?;
     namespace.until_object("networkpolicy/shop-payment", "the policy is back", |_| true).await?;
     let first = "/spec/template/spec/containers/0/image";
@@ -59,9 +63,7 @@ async fn what_someone_changes_or_deletes_is_put_back() -> anyhow::Result<()> {
         })
         .await?;
     namespace
-        .until_object("configmap/shop", "the configuration is back", |config| {
-            config["data"]["ORDERSYSTEM_LANES"] == "4"
-        })
+        .until_object(&told, "the configuration is back", |config| config["data"]["ORDERSYSTEM_LANES"] == "4")
         .await?;
     Ok(())
 }

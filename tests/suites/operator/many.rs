@@ -10,7 +10,7 @@ use tests::kafka::Kafka;
 use tests::postgres::TestDatabase;
 use tokio::time::sleep;
 
-use crate::site::{Namespace, Site, shop};
+use crate::site::{Namespace, Site, metrics, no_pods, shop};
 
 /// Systems.
 const SYSTEMS: usize = 100;
@@ -24,7 +24,7 @@ const AT_REST: Duration = Duration::from_mins(1);
 /// What the operator has written so far, by the API server's own count: requests that write, less those of the control
 /// plane's own kinds.
 async fn writes(namespace: &Namespace<'_>) -> anyhow::Result<Vec<(String, String)>> {
-    let metrics = namespace.site.node.kubectl(&["get", "--raw", "/metrics"]).await?;
+    let metrics = namespace.node.kubectl(&["get", "--raw", "/metrics"]).await?;
     let ours = [
         "ordersystems",
         "deployments",
@@ -66,9 +66,7 @@ async fn a_hundred_systems_are_made_and_then_nothing_is_written() -> anyhow::Res
     let mut system = shop(Kafka::shared().await?.bootstrap());
     // They share their topics: it is the operator that is measured here, not the broker.
     system["spec"]["lanes"] = json!(1);
-    // No pod needs to run, so none is wanted.
-    let none = json!({"replicas": 0});
-    system["spec"]["services"] = json!({"order": none, "inventory": none, "payment": none, "notification": none});
+    system["spec"]["services"] = no_pods();
     let began = Instant::now();
     for group in (0..SYSTEMS).collect::<Vec<_>>().chunks(AT_ONCE) {
         try_join_all(group.iter().map(async |number| {
@@ -98,7 +96,7 @@ async fn a_hundred_systems_are_made_and_then_nothing_is_written() -> anyhow::Res
     );
 
     println!("the operator has {} KiB", memory_kib(site.operator.process_id())?);
-    let metrics = site.metrics().await?;
+    let metrics = metrics(&site.operator).await?;
     for line in metrics.lines().filter(|line| line.contains("operator_") && !line.starts_with('#')) {
         println!("{line}");
     }

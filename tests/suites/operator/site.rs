@@ -18,9 +18,13 @@ use tokio::sync::OnceCell;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the operator may take until it looks after systems.
-const START_DEADLINE: Duration = Duration::from_mins(1);
+pub const START_DEADLINE: Duration = Duration::from_mins(1);
+
+/// What an operator says when it begins to work.
+pub const WORKS: &str = "looking after order systems";
 
 static SHARED: OnceCell<Site> = OnceCell::const_new();
+static BARE: OnceCell<Node> = OnceCell::const_new();
 
 /// An API server and an operator.
 pub struct Site {
@@ -36,53 +40,79 @@ impl Site {
 
     /// A site of a test's own.
     pub async fn start() -> anyhow::Result<Self> {
-        let node = Node::control_plane().await?;
-        node.apply(&operator::crd()).await?;
-        let crd = "crd/ordersystems.ordersystem.dev";
-        node.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
-        let mut operator = Program::start("operator", |command| {
-            command.args(["--listen", "127.0.0.1:0"]).env("KUBECONFIG", node.kubeconfig())
-        })?;
-        operator.says("looking after order systems", START_DEADLINE).await?;
+        let node = api_server().await?;
+        let mut operator = operator(&node, &[])?;
+        operator.says(WORKS, START_DEADLINE).await?;
         Ok(Self { node, operator })
-    }
-
-    /// The port that the operator tells its health and metrics at.
-    pub async fn metrics(&self) -> anyhow::Result<String> {
-        let log = self.operator.log();
-        let line = log.lines().find(|line| line.contains("serving HTTP")).context("it serves HTTP")?;
-        let address = line.rsplit("address=").next().context("its address")?.trim();
-        let client = tests::http::Client::new(format!("http://{address}"));
-        Ok(client.get("/actuator/prometheus").await?.expect(200)?.text())
     }
 
     /// A namespace with the Secret that `system` names.
     pub async fn namespace(&self, database: &str) -> anyhow::Result<Namespace<'_>> {
-        let name = unique_name();
-        self.node.kubectl(&["create", "namespace", &name]).await?;
-        let namespace = Namespace { site: self, name };
-        namespace.set_database(database).await?;
-        Ok(namespace)
+        Namespace::new(&self.node, database).await
     }
+}
+
+/// An API server that knows order systems.
+async fn api_server() -> anyhow::Result<Node> {
+    let node = Node::control_plane().await?;
+    node.apply(&::operator::crd()).await?;
+    let crd = "crd/ordersystems.ordersystem.dev";
+    node.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
+    Ok(node)
+}
+
+/// The API server that those tests share that have operators of their own, each for its namespace.
+pub async fn bare() -> anyhow::Result<&'static Node> {
+    BARE.get_or_try_init(api_server).await
+}
+
+/// Starts an operator that may do everything.
+pub fn operator(node: &Node, arguments: &[&str]) -> anyhow::Result<Program> {
+    operator_as(node.kubeconfig(), arguments)
+}
+
+/// Starts an operator that may do what whom `kubeconfig` lets in may do.
+pub fn operator_as(kubeconfig: &Path, arguments: &[&str]) -> anyhow::Result<Program> {
+    Program::start("operator", |command| {
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments).env("KUBECONFIG", kubeconfig)
+    })
+}
+
+/// The metrics of an operator.
+pub async fn metrics(operator: &Program) -> anyhow::Result<String> {
+    let log = operator.log();
+    let line = log.lines().rfind(|line| line.contains("serving HTTP")).context("it serves HTTP")?;
+    let address = line.rsplit("address=").next().context("its address")?.trim();
+    let client = tests::http::Client::new(format!("http://{address}"));
+    Ok(client.get("/actuator/prometheus").await?.expect(200)?.text())
 }
 
 /// A namespace of a test's own.
 pub struct Namespace<'a> {
-    pub site: &'a Site,
+    pub node: &'a Node,
     pub name: String,
 }
 
-impl Namespace<'_> {
+impl<'a> Namespace<'a> {
+    /// A new one with the Secret that `system` names.
+    pub async fn new(node: &'a Node, database: &str) -> anyhow::Result<Self> {
+        let name = unique_name();
+        node.kubectl(&["create", "namespace", &name]).await?;
+        let namespace = Self { node, name };
+        namespace.set_database(database).await?;
+        Ok(namespace)
+    }
+
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut all = vec!["--namespace", self.name.as_str()];
         all.extend(arguments);
-        self.site.node.kubectl(&all).await
+        self.node.kubectl(&all).await
     }
 
     pub async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
         let mut manifest = manifest.clone();
         manifest["metadata"]["namespace"] = Value::from(self.name.clone());
-        self.site.node.apply(&manifest.to_string()).await.map(drop)
+        self.node.apply(&manifest.to_string()).await.map(drop)
     }
 
     pub async fn set_database(&self, url: &str) -> anyhow::Result<()> {
@@ -101,6 +131,14 @@ impl Namespace<'_> {
         let selector = "--selector=app.kubernetes.io/managed-by=ordersystem-operator";
         let listed = self.kubectl(&["get", kinds, selector, "--output=name"]).await?;
         Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// What the pods of a service are told, as its Deployment is now.
+    pub async fn configuration(&self, service: &str) -> anyhow::Result<Value> {
+        let deployment = self.get(&format!("deployment/shop-{service}")).await?;
+        let name = "/spec/template/spec/containers/0/envFrom/0/configMapRef/name";
+        let name = deployment.pointer(name).and_then(Value::as_str).context("it names one")?;
+        Ok(self.get(&format!("configmap/{name}")).await?["data"].take())
     }
 
     /// Waits until a condition of the system is so, and hands it on.
@@ -130,6 +168,12 @@ impl Namespace<'_> {
         })
         .await
     }
+}
+
+/// What `spec.services` says when no pods are wanted, so that the system is ready where none can run.
+pub fn no_pods() -> Value {
+    let none = serde_json::json!({"replicas": 0});
+    serde_json::json!({"order": none, "inventory": none, "payment": none, "notification": none})
 }
 
 /// A small system named `shop` on these brokers.

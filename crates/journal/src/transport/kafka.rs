@@ -2,6 +2,7 @@
 
 mod inlet;
 mod outlet;
+mod reach;
 
 use std::time::Duration;
 
@@ -98,6 +99,14 @@ fn consumer_config(settings: &KafkaSettings, group: &str) -> ClientConfig {
 /// Why topics are not as they have to be.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
+    /// Nobody answers, or we are not let in.
+    #[error("Kafka at {brokers} cannot be used: {reason}")]
+    Unreachable {
+        /// The brokers.
+        brokers: String,
+        /// What the client says.
+        reason: String,
+    },
     /// The cluster cannot be reached or refuses.
     #[error("Kafka cannot be asked: {0}")]
     Kafka(#[from] KafkaError),
@@ -123,9 +132,13 @@ pub enum TopicsError {
 
 /// Sees to it that every topic is there with a partition per lane; creates those that are missing.
 pub(crate) async fn ensure_topics(settings: &KafkaSettings, system: &str, lanes: Lanes) -> Result<(), TopicsError> {
-    let admin: AdminClient<DefaultClientContext> = client_config(settings).create()?;
-    let replicas = settings.kafka_replication_factor;
+    let config = client_config(settings);
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
     let mut names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name(system)).collect();
+    let first = names.first().cloned().unwrap_or_default();
+    let reached = tokio::task::spawn_blocking(move || reach::reach(&config, &first));
+    reached.await.map_err(|_| KafkaError::Canceled)??;
+    let replicas = settings.kafka_replication_factor;
     names.push(topic::resend(system));
     names.push(topic::dead_letters(system));
     let partitions = i32::from(lanes.count());
