@@ -127,23 +127,21 @@ impl<C, A> Batch<C, A> {
 
 /// The arrival rate, smoothed, and the pause between batches that follows from it.
 pub(crate) struct Pace {
+    longest_gap: Duration,
     arrivals_per_second: f64,
     measured_at: Instant,
 }
 
 /// Up to this rate a batch begins at once: the machine has time to spare.
 const UNHURRIED: f64 = 100.0;
-/// From this rate on batches begin `LONGEST_GAP` apart.
+/// From this rate on batches begin the longest gap apart.
 const BUSY: f64 = 2000.0;
-/// A commit costs about a millisecond of both cores whatever is in it. Ten between two commits keep that share small,
-/// and an order that takes six of them settles in tens of milliseconds still.
-const LONGEST_GAP: Duration = Duration::from_millis(10);
 /// How fast the measured rate follows the real one.
 const SMOOTHING_SECONDS: f64 = 0.2;
 
 impl Pace {
-    pub fn new(now: Instant) -> Self {
-        Self { arrivals_per_second: 0.0, measured_at: now }
+    pub fn new(longest_gap: Duration, now: Instant) -> Self {
+        Self { longest_gap, arrivals_per_second: 0.0, measured_at: now }
     }
 
     /// Takes note that `arrivals` came since the last call.
@@ -159,7 +157,7 @@ impl Pace {
     /// How long after the begin of one batch the next may begin.
     pub fn gap(&self) -> Duration {
         let share = (self.arrivals_per_second - UNHURRIED) / (BUSY - UNHURRIED);
-        LONGEST_GAP.mul_f64(share.clamp(0.0, 1.0))
+        self.longest_gap.mul_f64(share.clamp(0.0, 1.0))
     }
 }
 
@@ -168,9 +166,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_waits_when_little_arrives_and_ten_milliseconds_at_most() {
+    fn nothing_waits_when_little_arrives_and_the_longest_gap_at_most() {
+        const LONGEST_GAP: Duration = Duration::from_millis(10);
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(LONGEST_GAP, start);
         pace.observe(1, start + Duration::from_millis(100));
         assert_eq!(pace.gap(), Duration::ZERO);
         for step in 1..=100 {

@@ -72,8 +72,22 @@ impl Database {
         let (idle, statement) = (milliseconds(IDLE_IN_TRANSACTION), milliseconds(STATEMENT_TIMEOUT));
         let (client, driven) = self
             .connect(&format!(
-                "-c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+                "-c application_name={schema}-writer -c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
                  -c idle_in_transaction_session_timeout={idle} -c statement_timeout={statement}"
+            ))
+            .await?;
+        tokio::spawn(drive(driven));
+        Ok(client)
+    }
+
+    /// A connection to read the events of `schema` with, again and again.
+    ///
+    /// Plans are generic and follow the index, for the reasons of [`Self::connect_writer`] and [`Self::pool`].
+    pub(crate) async fn connect_reader(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
+        let (client, driven) = self
+            .connect(&format!(
+                "-c application_name={schema}-reader -c search_path={schema} -c plan_cache_mode=force_generic_plan \
+                 -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"
             ))
             .await?;
         tokio::spawn(drive(driven));
@@ -82,14 +96,14 @@ impl Database {
 
     /// A connection of a service's own, in `schema`.
     pub async fn connect_to(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
-        let (client, driven) = self.connect(&format!("-c search_path={schema}")).await?;
+        let (client, driven) = self.connect(&format!("-c application_name={schema} -c search_path={schema}")).await?;
         tokio::spawn(drive(driven));
         Ok(client)
     }
 
     /// A connection whose messages the caller reads.
     pub(crate) async fn connect_driven(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
-        self.connect("").await
+        self.connect("-c application_name=ordersystem-hints").await
     }
 
     async fn connect(&self, options: &str) -> Result<(Client, Driven), tokio_postgres::Error> {
@@ -104,8 +118,13 @@ impl Database {
     }
 
     /// A pool for reads in `schema`.
+    ///
+    /// A page of a list is read along its index from where the page before ended. PostgreSQL guesses badly how many rows a
+    /// range of uuids holds, and would rather gather and sort all of it.
     pub fn pool(&self, schema: &str) -> Result<Pool, DatabaseSettingsError> {
-        let config = self.with_options(&format!("-c search_path={schema}"));
+        let config = self.with_options(&format!(
+            "-c application_name={schema}-reads -c search_path={schema} -c enable_bitmapscan=off -c enable_sort=off"
+        ));
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         Pool::builder(Manager::from_config(config, self.tls.clone(), recycling))
             .max_size(READ_CONNECTIONS)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use contract::{Lane, Record};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, ToStatement};
 
 use crate::schema::EVENT_COLUMNS;
 
@@ -26,17 +26,21 @@ pub fn from_row(row: &Row) -> Result<Record, tokio_postgres::Error> {
     })
 }
 
+/// The statement for [`after`], to be prepared by who asks often.
+pub(crate) fn after_in(schema: &str) -> String {
+    format!(
+        "SELECT {EVENT_COLUMNS} FROM unnest($1::int2[], $2::int8[]) AS p (lane, seq)
+         CROSS JOIN LATERAL (SELECT * FROM {schema}.event WHERE lane = p.lane AND seq > p.seq ORDER BY seq LIMIT $3) e"
+    )
+}
+
 /// Up to `limit` events of each lane in `after`, from the sequence behind it on, in lane order.
 pub(crate) async fn after(
     client: &Client,
-    schema: &str,
+    statement: &(impl ToStatement + ?Sized),
     after: &[(Lane, i64)],
     limit: i64,
 ) -> Result<Vec<Record>, tokio_postgres::Error> {
-    let sql = format!(
-        "SELECT {EVENT_COLUMNS} FROM unnest($1::int2[], $2::int8[]) AS p (lane, seq)
-         CROSS JOIN LATERAL (SELECT * FROM {schema}.event WHERE lane = p.lane AND seq > p.seq ORDER BY seq LIMIT $3) e"
-    );
     let (lanes, seqs): (Vec<i16>, Vec<i64>) = after.iter().map(|(lane, seq)| (lane.as_i16(), *seq)).unzip();
-    client.query(&sql, &[&lanes, &seqs, &limit]).await?.iter().map(from_row).collect()
+    client.query(statement, &[&lanes, &seqs, &limit]).await?.iter().map(from_row).collect()
 }

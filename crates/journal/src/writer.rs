@@ -32,6 +32,8 @@ use crate::{
 
 /// How often positions are stored that moved without anything to settle.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked, while a batch waits for company, whether it is full.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long callers may still come after the process was told to stop.
 const LAST_CALLERS: Duration = Duration::from_secs(15);
 
@@ -106,6 +108,7 @@ pub(crate) struct Parts<M: Model> {
     pub model: Arc<M>,
     pub schema: &'static str,
     pub sources: &'static [Topic],
+    pub longest_gap: Duration,
     pub member: Arc<str>,
     pub database: Database,
     pub owned_lanes: watch::Sender<OwnedLanes>,
@@ -118,7 +121,9 @@ pub(crate) struct Parts<M: Model> {
 impl<M: Model> Writer<M> {
     pub fn new(parts: Parts<M>) -> Self {
         let now = Instant::now();
-        let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process } = parts;
+        let pace = Pace::new(parts.longest_gap, now);
+        let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process, .. } =
+            parts;
         Self {
             model,
             schema,
@@ -131,7 +136,7 @@ impl<M: Model> Writer<M> {
             generation: 0,
             outlet,
             pending: Batch::new(),
-            pace: Pace::new(now),
+            pace,
             begun_at: now,
             closed: false,
             health,
@@ -189,7 +194,24 @@ impl<M: Model> Writer<M> {
                 () = self.process.stop().cancelled(), if self.closed => return false,
             }
         }
-        sleep_until((self.begun_at + self.pace.gap()).into()).await;
+        let enough = self.begun_at + self.pace.gap();
+        loop {
+            let now = Instant::now();
+            if now >= enough || self.pending.items.len() >= MAX_BATCH {
+                break;
+            }
+            sleep_until((now + LOOK).min(enough).into()).await;
+            self.take_what_is_there(commands, deliveries);
+        }
+        self.take_what_is_there(commands, deliveries);
+        true
+    }
+
+    fn take_what_is_there(
+        &mut self,
+        commands: &mut mpsc::Receiver<Submission<M>>,
+        deliveries: &mut mpsc::Receiver<Delivery>,
+    ) {
         while self.pending.items.len() < MAX_BATCH
             && let Ok(delivery) = deliveries.try_recv()
         {
@@ -200,7 +222,6 @@ impl<M: Model> Writer<M> {
         {
             self.admit(submission);
         }
-        true
     }
 
     fn admit(&mut self, Submission { lane, command, trace, answer }: Submission<M>) {

@@ -12,7 +12,7 @@ pub mod view;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{Journal, OpenError, Opening, Transport};
+use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
 pub use settings::Settings;
@@ -32,11 +32,17 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Inventory),
     consumes: &[Topic::Orders],
     migrations: store::MIGRATIONS,
+    longest_gap: PROMPT,
 };
 
 /// Its view, as it is opened.
-pub const VIEW_OPENING: Opening =
-    Opening { schema: VIEW_SCHEMA, publishes: None, consumes: &[Topic::Inventory], migrations: view::MIGRATIONS };
+pub const VIEW_OPENING: Opening = Opening {
+    schema: VIEW_SCHEMA,
+    publishes: None,
+    consumes: &[Topic::Inventory],
+    migrations: view::MIGRATIONS,
+    longest_gap: GATHERING,
+};
 
 /// Why inventory could not start.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ pub mod store;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{Journal, OpenError, Opening, Transport};
+use journal::{GATHERING, Journal, OpenError, Opening, Transport};
 use process::{Process, Service};
 
 pub use settings::Settings;
@@ -28,6 +28,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Notifications),
     consumes: &[Topic::Orders],
     migrations: MIGRATIONS,
+    longest_gap: GATHERING,
 };
 
 /// Why notification could not start.

@@ -16,7 +16,7 @@ mod waiting;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{Journal, OpenError, Opening, Transport};
+use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
 use metrics::OrderMetrics;
@@ -38,11 +38,17 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Orders),
     consumes: &[Topic::Inventory, Topic::Payments],
     migrations: store::MIGRATIONS,
+    longest_gap: PROMPT,
 };
 
 /// Its view, as it is opened.
-pub const VIEW_OPENING: Opening =
-    Opening { schema: VIEW_SCHEMA, publishes: None, consumes: &[Topic::Orders], migrations: view::MIGRATIONS };
+pub const VIEW_OPENING: Opening = Opening {
+    schema: VIEW_SCHEMA,
+    publishes: None,
+    consumes: &[Topic::Orders],
+    migrations: view::MIGRATIONS,
+    longest_gap: GATHERING,
+};
 
 /// Why the order service could not start.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ pub mod store;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{Journal, Opening, Transport};
+use journal::{Journal, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
 use calls::{Caller, Calls};
@@ -28,8 +28,13 @@ const NAME: &str = "payment";
 pub const SCHEMA: &str = "payments";
 
 /// Its journal, as it is opened.
-pub const OPENING: Opening =
-    Opening { schema: SCHEMA, publishes: Some(Topic::Payments), consumes: &[Topic::Orders], migrations: MIGRATIONS };
+pub const OPENING: Opening = Opening {
+    schema: SCHEMA,
+    publishes: Some(Topic::Payments),
+    consumes: &[Topic::Orders],
+    migrations: MIGRATIONS,
+    longest_gap: PROMPT,
+};
 
 /// Why payment could not start.
 #[derive(Debug, thiserror::Error)]

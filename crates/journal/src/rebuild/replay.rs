@@ -23,7 +23,7 @@ impl<M: Model> Shadow<'_, M> {
                     break;
                 }
                 let limit = i64::try_from(BATCH_EVENTS.div_ceil(short.len())).unwrap_or(1);
-                let read = record::after(&self.client, source.as_str(), &short, limit).await;
+                let read = record::after(&self.client, &*record::after_in(source.as_str()), &short, limit).await;
                 let before = self.progress.events;
                 let records = self.progress.take(*source, target, read.map_err(RebuildError::Replay)?)?;
                 self.project(*source, &records).await?;

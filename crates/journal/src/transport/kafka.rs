@@ -79,14 +79,24 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     config
 }
 
-fn consumer_config(settings: &KafkaSettings, group: &str) -> ClientConfig {
+/// How long brokers may keep a fetch that finds nothing.
+const FETCH_WAIT: Duration = Duration::from_millis(50);
+/// Bytes that are worth an answer to a consumer that gathers: some hundreds of records. It would be answered for each few
+/// otherwise, which costs the broker more than the records.
+const GATHERED_BYTES: u32 = 256 * 1024;
+
+/// A consumer's settings. `longest_gap` is how far apart its journal's batches may be; one that gathers for longer than a
+/// fetch waits is answered no more often than it can use.
+fn consumer_config(settings: &KafkaSettings, group: &str, longest_gap: Duration) -> ClientConfig {
     let mut config = client_config(settings);
+    let gathered = if longest_gap > FETCH_WAIT { GATHERED_BYTES } else { 1 };
     config
+        .set("fetch.wait.max.ms", FETCH_WAIT.max(longest_gap).as_millis().to_string())
+        .set("fetch.min.bytes", gathered.to_string())
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "50")
         // Range gives the same lane of every topic to the same member, which a batch over several sources needs.
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", SESSION_MS.to_string())

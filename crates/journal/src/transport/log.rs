@@ -13,7 +13,7 @@ use tokio::{
     sync::{Notify, mpsc},
     time::{sleep, timeout},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::{Body, DELIVERY_RECORDS, Delivery, Incoming, Positions};
 use crate::{database::Database, hints, record};
@@ -138,7 +138,7 @@ impl LogReader {
         let woken = self.hub.join(self.source);
         let mut generation = 0;
         let mut lanes = BTreeMap::new();
-        let mut client = Some(self.first_connection().await);
+        let mut table = Some(self.first_connection().await);
         let mut look = true;
         loop {
             let cursors = self.cursors.borrow_and_update().clone();
@@ -149,7 +149,7 @@ impl LogReader {
                 lanes = self.of_source(&cursors.positions);
                 look = true;
             }
-            let records = self.next(&mut lanes, &mut client, look).await;
+            let records = self.next(&mut lanes, &mut table, look).await;
             if records.is_empty() {
                 look = self.wait(&woken).await;
             } else {
@@ -163,24 +163,25 @@ impl LogReader {
 
     /// A connection, as soon as there is an event table to read: at a system's first start readers may come before their
     /// sources.
-    async fn first_connection(&self) -> Client {
+    async fn first_connection(&self) -> EventTable {
         loop {
             match self.connection_to_table().await {
-                Ok(client) => return client,
+                Ok(table) => return table,
                 Err(error) => tracing::debug!(source = %self.source, %error, "event table cannot be looked for"),
             }
             sleep(RECONNECT_PAUSE).await;
         }
     }
 
-    async fn connection_to_table(&self) -> Result<Client, tokio_postgres::Error> {
+    async fn connection_to_table(&self) -> Result<EventTable, tokio_postgres::Error> {
         let schema = self.source.as_str();
-        let client = self.database.connect_to(schema).await?;
+        let client = self.database.connect_reader(schema).await?;
         let table = format!("{schema}.event");
         while !client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get::<_, bool>(0) {
             sleep(LOOK_INTERVAL).await;
         }
-        Ok(client)
+        let after = client.prepare(&record::after_in(schema)).await?;
+        Ok(EventTable { client, after })
     }
 
     fn of_source(&self, positions: &Positions) -> BTreeMap<Lane, i64> {
@@ -197,7 +198,7 @@ impl LogReader {
     }
 
     /// The next records of every lane: from memory where it reaches, else from the table.
-    async fn next(&self, lanes: &mut BTreeMap<Lane, i64>, client: &mut Option<Client>, look: bool) -> Vec<Incoming> {
+    async fn next(&self, lanes: &mut BTreeMap<Lane, i64>, table: &mut Option<EventTable>, look: bool) -> Vec<Incoming> {
         let limit = (DELIVERY_RECORDS / lanes.len().max(1)).max(1);
         let mut records = Vec::new();
         let mut missing = Vec::new();
@@ -212,7 +213,7 @@ impl LogReader {
             }
         }
         if records.is_empty() && !missing.is_empty() {
-            for record in self.read_table(&missing, limit, client).await {
+            for record in self.read_table(&missing, limit, table).await {
                 lanes.insert(record.lane, record.seq);
                 records.push(self.incoming(record));
             }
@@ -224,20 +225,34 @@ impl LogReader {
         Incoming { source: self.source, lane: record.lane, offset: NO_OFFSET, body: Body::Record(Box::new(record)) }
     }
 
-    async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, client: &mut Option<Client>) -> Vec<Record> {
-        let schema = self.source.as_str();
-        if client.as_ref().is_none_or(Client::is_closed) {
-            *client = self.database.connect_to(schema).await.ok();
+    async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, table: &mut Option<EventTable>) -> Vec<Record> {
+        match self.read(missing, i64::try_from(limit).unwrap_or(1), table).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::debug!(source = %self.source, %error, "event table could not be read");
+                *table = None;
+                sleep(RECONNECT_PAUSE).await;
+                Vec::new()
+            }
         }
-        let Some(connection) = client else {
-            sleep(RECONNECT_PAUSE).await;
-            return Vec::new();
-        };
-        let read = record::after(connection, schema, missing, i64::try_from(limit).unwrap_or(1)).await;
-        read.unwrap_or_else(|error| {
-            tracing::debug!(source = schema, %error, "event table could not be read");
-            *client = None;
-            Vec::new()
-        })
     }
+
+    async fn read(
+        &self,
+        missing: &[(Lane, i64)],
+        limit: i64,
+        table: &mut Option<EventTable>,
+    ) -> Result<Vec<Record>, tokio_postgres::Error> {
+        let EventTable { client, after } = match table {
+            Some(table) if !table.client.is_closed() => table,
+            lost => lost.insert(self.connection_to_table().await?),
+        };
+        record::after(client, after, missing, limit).await
+    }
+}
+
+/// A connection to the event table, and the statement that reads it.
+struct EventTable {
+    client: Client,
+    after: Statement,
 }

@@ -149,6 +149,8 @@ pub(crate) struct Inlet {
     pub system: Arc<str>,
     pub schema: &'static str,
     pub sources: &'static [Topic],
+    /// How far apart its journal's batches may be.
+    pub longest_gap: Duration,
     /// What this journal feeds; requests to send again are about it.
     pub feeds: Option<Topic>,
     pub intake: Intake,
@@ -170,7 +172,8 @@ impl Inlet {
             generation: AtomicU64::new(0),
             health: self.health.clone(),
         };
-        let consumer: BaseConsumer<Context> = consumer_config(&self.settings, &group).create_with_context(context)?;
+        let consumer: BaseConsumer<Context> =
+            consumer_config(&self.settings, &group, self.longest_gap).create_with_context(context)?;
         let resend = self.feeds.map(|_| topic::resend(&self.system));
         let names: Vec<String> = self.sources.iter().map(|topic| topic.name(&self.system)).chain(resend).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -312,11 +315,9 @@ impl Poller {
             self.requested(lane, message.payload());
             return None;
         };
-        let header = |wanted: &str| {
-            let headers = message.headers()?;
-            let found = headers.iter().find(|header| header.key == wanted)?;
-            found.value
-        };
+        // Each is fetched from librdkafka once, and looked for here.
+        let headers: Vec<_> = message.headers().into_iter().flat_map(|headers| headers.iter()).collect();
+        let header = |wanted: &str| headers.iter().find(|header| header.key == wanted)?.value;
         let body = match Record::read(header, message.payload()) {
             Ok(record) => Body::Record(Box::new(record)),
             Err(error) => Body::Unreadable {

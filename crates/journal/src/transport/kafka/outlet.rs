@@ -316,7 +316,7 @@ impl KafkaOutlet {
             if behind.is_empty() {
                 return Ok(());
             }
-            let records = record::after(&client, self.schema, &behind, CATCH_UP_EVENTS)
+            let records = record::after(&client, &*record::after_in(self.schema), &behind, CATCH_UP_EVENTS)
                 .await
                 .map_err(|error| error.to_string())?;
             if !self.resume(&records) {
@@ -369,7 +369,10 @@ impl KafkaOutlet {
             return Ok(());
         }
         let client = self.reads.get().await.map_err(|error| error.to_string())?;
-        for record in record::after(&client, self.schema, &before, 1).await.map_err(|error| error.to_string())? {
+        for record in record::after(&client, &*record::after_in(self.schema), &before, 1)
+            .await
+            .map_err(|error| error.to_string())?
+        {
             // If the queue is full, the next repeat will do.
             self.send(&record);
         }
