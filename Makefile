@@ -13,8 +13,10 @@ help: ## list what there is
 up: tools ## the whole system on this machine: http://localhost:8080
 	$(RELEASE) up $(ARGS)
 
-bench: tools ## orders for the system that `make up` runs, and what it makes of them
-	$(RELEASE) bench $(ARGS)
+bench: tools ## the whole system under load, fresh, and what it costs beside the floor: make bench JSON=FILE SECONDS=60
+	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
+	$(CARGO) build --release --locked -p ordersystem -p tests --bin ordersystem --example bench
+	$(TARGET)/release/examples/bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 check: lint ## format, lints, unit and property tests: needs nothing to run
 	$(CARGO) test --workspace --lib --bins --locked

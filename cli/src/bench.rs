@@ -44,6 +44,8 @@ const MAX_ORDERS: u32 = 5_000_000;
 const MAX_CONNECTIONS: i64 = 240;
 /// The most products: each is put on hand before the load begins.
 const MAX_PRODUCTS: i64 = 100_000;
+/// The most lines of an order: an order may have a thousand, but nobody's basket has.
+const MAX_FIXED_LINES: i64 = 100;
 /// The highest rate, in orders a second: far more than one generator can place.
 const MAX_RATE: f64 = 1_000_000.0;
 /// The longest time that can be asked for: a day.
@@ -55,18 +57,30 @@ pub struct BenchSettings {
     /// Where the order system answers
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub target: Target,
+    /// Where inventory answers, if not there as well
+    #[arg(long)]
+    pub inventory: Option<Target>,
     /// Orders to place
     #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=i64::from(MAX_ORDERS)))]
     pub orders: u32,
+    /// The longest time to place them in, such as 60s
+    #[arg(long, value_parser = time)]
+    pub time: Option<Duration>,
     /// Orders to place per second, whether or not the system keeps up; without it, as many as the connections allow
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
     /// Orders on their way at once, without those whose settling is waited for
-    #[arg(long, default_value_t = 64, value_parser = value_parser!(u16).range(1..=MAX_CONNECTIONS))]
+    #[arg(long, default_value_t = 128, value_parser = value_parser!(u16).range(1..=MAX_CONNECTIONS))]
     pub connections: u16,
     /// Products to order; they are put on hand first
     #[arg(long, default_value_t = 500, value_parser = value_parser!(u32).range(1..=MAX_PRODUCTS))]
     pub products: u32,
+    /// Lines of every order; without it, one to four
+    #[arg(long, value_parser = value_parser!(u8).range(1..=MAX_FIXED_LINES))]
+    pub lines: Option<u8>,
+    /// Have the same product in every order
+    #[arg(long)]
+    pub hot: bool,
     /// `plain`, `real`, or percentages such as out-of-stock=5,declined=5,cancelled=5,amended=5,duplicated=5
     #[arg(long, default_value = "real")]
     pub mix: Mix,
@@ -102,22 +116,37 @@ pub enum Output {
     Json,
 }
 
+/// A moment of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Stock is there and the warm-up is over: the measured orders begin.
+    Begin,
+    /// The last order is settled. What follows is book-keeping.
+    Settled,
+}
+
 /// Puts stock on hand, places the orders, waits until they are settled, and says how it went. An error means that there
 /// was nothing to measure; whatever the system did wrong is in the report.
 pub async fn run(settings: BenchSettings) -> anyhow::Result<Report> {
+    observed(settings, async |_| Ok(())).await
+}
+
+/// Like [`run`]; `observe` is called at each [`Moment`], and its error ends the run.
+pub async fn observed(
+    settings: BenchSettings,
+    mut observe: impl AsyncFnMut(Moment) -> anyhow::Result<()>,
+) -> anyhow::Result<Report> {
     let target = Arc::new(settings.target.clone());
-    stock::put(&target, settings.products, settings.connections).await?;
-    let load = Load {
-        plan: Arc::new(Plan::new(settings.seed, settings.mix, settings.products, settings.orders)),
-        target,
-        connections: settings.connections,
-        rate: settings.rate,
-    };
+    let shelf = settings.inventory.clone().map_or_else(|| Arc::clone(&target), Arc::new);
+    stock::put(&shelf, settings.products, settings.connections).await?;
+    let load =
+        Load { plan: Arc::new(Plan::new(&settings)), target, connections: settings.connections, rate: settings.rate };
     let warmup = warm_up(&settings, &load).await?;
     info!(orders = settings.orders, target = %settings.target, "placing orders");
-    let part = Part { first: warmup.next, orders: settings.orders, time: None, measured: true };
+    observe(Moment::Begin).await?;
+    let part = Part { first: warmup.next, orders: settings.orders, time: settings.time, measured: true };
     let measured = load.place(part).await?;
-    Ok(finish(&settings, &load, warmup, measured).await)
+    finish(&settings, &load, warmup, measured, async || observe(Moment::Settled).await).await
 }
 
 async fn warm_up(settings: &BenchSettings, load: &Load) -> anyhow::Result<Loaded> {
@@ -128,23 +157,35 @@ async fn warm_up(settings: &BenchSettings, load: &Load) -> anyhow::Result<Loaded
     load.place(Part { first: 0, orders, time, measured: false }).await
 }
 
-async fn finish(settings: &BenchSettings, load: &Load, warmup: Loaded, measured: Loaded) -> Report {
+async fn finish(
+    settings: &BenchSettings,
+    load: &Load,
+    warmup: Loaded,
+    measured: Loaded,
+    settled: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Report> {
     let accepting = measured.tally.last_accepted.map(|last| last - measured.begin);
     let last = measured.tally.placed.iter().max_by_key(|placed| placed.at).map(|placed| placed.id);
-    let warmup_orders = warmup.next;
+    let (warmup_orders, taken) = (warmup.next, measured.next);
     let mut tally = warmup.tally.without_times();
     tally.add(measured.tally);
     info!(orders = tally.placed.len(), "waiting until every order is settled");
     let mut books = Books::open(&tally.placed, load.plan.customer_prefix());
-    Settling::new(&load.target, &mut books, &mut tally, settings.settle_timeout).wait(last).await;
+    let mut settling = Settling::new(&load.target, &mut books, &mut tally, settings.settle_timeout);
+    if let Some(last) = last {
+        settling.wait_for(last).await;
+    }
+    settled().await?;
+    settling.see_all().await;
     let run = Run {
         warmup_orders,
         accepting: accepting.unwrap_or_default(),
-        wanted: usize::try_from(warmup_orders + settings.orders).unwrap_or(usize::MAX),
+        // With a limited time, what was taken up in it is all there was to place.
+        wanted: usize::try_from(settings.time.map_or(warmup_orders + settings.orders, |_| taken)).unwrap_or(usize::MAX),
         tally,
         judgement: books.judge(),
     };
-    Report::of(settings, run)
+    Ok(Report::of(settings, run))
 }
 
 impl FromStr for Warmup {

@@ -39,7 +39,7 @@ pub fn unique_name() -> String {
 }
 
 /// The folder `target/<profile>` that this test was built in.
-fn profile_dir() -> anyhow::Result<PathBuf> {
+pub fn profile_dir() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let deps = test.parent().context("a test executable lies in a folder")?;
     let profile = deps.parent().context("its folder lies in that of the profile")?;

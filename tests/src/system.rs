@@ -34,7 +34,7 @@ const READY: &str = "ordersystem is ready: ";
 const SERVING: &str = "serving HTTP address=";
 
 /// One of the four services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// Orders, their history and their lists.
     Order,
@@ -104,6 +104,12 @@ impl System {
         let mut all = try_join_all(all).await?.into_iter();
         let replicas = [(); 4].map(|()| all.next().unwrap_or_default());
         Ok(Self { name, replicas, database, _folder: None })
+    }
+
+    /// Ends every process in good order.
+    pub async fn terminate(&self) -> anyhow::Result<()> {
+        let all = self.replicas.iter().flatten().map(|replica| replica.terminate());
+        try_join_all(all).await.map(drop)
     }
 
     /// A way in for one test: it keeps its own connections.

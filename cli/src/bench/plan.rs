@@ -4,6 +4,7 @@ use hyper::body::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::BenchSettings;
 use super::mix::{Mix, Twist};
 
 /// Units of each product that a run puts on hand: no run orders as many.
@@ -29,6 +30,10 @@ pub(super) struct Plan {
     pub mix: Mix,
     pub products: u32,
     pub customers: u32,
+    /// Lines of every order; one to [`MAX_LINES`] without it.
+    pub lines: Option<u8>,
+    /// Whether the first product is in every order.
+    pub hot: bool,
 }
 
 /// One order of the plan.
@@ -73,8 +78,17 @@ pub(super) enum End {
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, mix: Mix, products: u32, orders: u32) -> Self {
-        Self { run: Uuid::now_v7(), seed, mix, products, customers: orders / ORDERS_OF_A_CUSTOMER + 1 }
+    pub(super) fn new(settings: &BenchSettings) -> Self {
+        let BenchSettings { seed, mix, products, lines, hot, .. } = *settings;
+        Self {
+            run: Uuid::now_v7(),
+            seed,
+            mix,
+            products,
+            lines,
+            hot,
+            customers: settings.orders / ORDERS_OF_A_CUSTOMER + 1,
+        }
     }
 
     /// The ids of the products that there is stock of.
@@ -122,13 +136,14 @@ impl Plan {
     }
 
     fn lines(&self, draw: &mut Draw) -> Vec<Line> {
-        let lines = 1 + draw.below(MAX_LINES);
-        (0..lines).map(|_| self.line(draw)).collect()
+        let lines = self.lines.map_or_else(|| 1 + draw.below(MAX_LINES), u64::from);
+        (0..lines).map(|number| self.line(draw, self.hot && number == 0)).collect()
     }
 
-    fn line(&self, draw: &mut Draw) -> Line {
+    fn line(&self, draw: &mut Draw, hot: bool) -> Line {
         // The smaller of two draws: the first products sell most, as in any shop.
         let product = draw.below(self.products.into()).min(draw.below(self.products.into()));
+        let product = if hot { 0 } else { product };
         Line {
             product_id: Self::product(u32::try_from(product).unwrap_or_default()),
             quantity: 1 + draw.below(MAX_QUANTITY),
@@ -195,7 +210,7 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64) -> Plan {
-        Plan { run: Uuid::nil(), ..Plan::new(seed, Mix::REAL, 500, 20_000) }
+        Plan { run: Uuid::nil(), seed, mix: Mix::REAL, products: 500, customers: 5000, lines: None, hot: false }
     }
 
     #[test]
@@ -223,6 +238,16 @@ mod tests {
         assert!((500..700).contains(&ends(End::OutOfStock)), "{}", ends(End::OutOfStock));
         assert!((700..900).contains(&ends(End::PaymentDeclined)), "{}", ends(End::PaymentDeclined));
         assert!((700..900).contains(&ends(End::Cancelled)), "{}", ends(End::Cancelled));
+    }
+
+    #[test]
+    fn lines_and_a_hot_product_are_as_asked_for() {
+        let plan = Plan { lines: Some(2), hot: true, ..plan(1) };
+        for number in 0..100 {
+            let lines = plan.order(number).body.lines;
+            assert_eq!(lines.len(), 2 + usize::from(plan.order(number).twist == Twist::OutOfStock));
+            assert_eq!(lines[0].product_id, Plan::product(0));
+        }
     }
 
     #[test]

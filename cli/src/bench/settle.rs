@@ -46,14 +46,11 @@ impl<'b> Settling<'b> {
         Self { connection: Connection::new(target), books, tally, deadline: Instant::now() + patience }
     }
 
-    /// Waits; `last` is the order that was placed last.
-    pub(super) async fn wait(mut self, last: Option<Uuid>) {
+    /// Goes through the list until every order was seen settled, or time is up.
+    pub(super) async fn see_all(mut self) {
         let Some(first_placed) = self.books.first_placed() else {
             return;
         };
-        if let Some(last) = last {
-            self.wait_for(last).await;
-        }
         loop {
             self.pass(first_placed).await;
             if self.books.unsettled().is_empty() || self.time_is_up() {
@@ -68,8 +65,8 @@ impl<'b> Settling<'b> {
         Instant::now() >= self.deadline
     }
 
-    /// While the last order is not settled, most others are not worth asking for.
-    async fn wait_for(&mut self, last: Uuid) {
+    /// Waits for the order that was placed last: while it is not settled, most others are not worth asking for.
+    pub(super) async fn wait_for(&mut self, last: Uuid) {
         while let Some(Some(order)) = self.order(last).await {
             if order.is_settled() || self.time_is_up() {
                 break;

@@ -89,6 +89,11 @@ impl Replica {
         Ok(())
     }
 
+    /// The id of its process.
+    pub async fn process_id(&self) -> u32 {
+        self.program.lock().await.process_id()
+    }
+
     /// What it has written, over all its starts.
     pub async fn log(&self) -> String {
         self.program.lock().await.log()

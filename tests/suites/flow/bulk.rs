@@ -23,10 +23,14 @@ pub async fn twenty_thousand(transport: Transport) -> anyhow::Result<()> {
     let system = System::up(Setup::from(transport)).await?;
     let report = bench::run(BenchSettings {
         target: system.process().client()?.base().parse()?,
+        inventory: None,
         orders: ORDERS,
+        time: None,
         rate: None,
         connections: 64,
         products: PRODUCTS,
+        lines: None,
+        hot: false,
         mix: "real".parse()?,
         seed: 1,
         warmup: Warmup::Orders(0),

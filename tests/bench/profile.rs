@@ -1,0 +1,124 @@
+//! The loads: two lines an order, ten thousand products, arrivals at a rate whether or not the system keeps up.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use ordersystem::bench::{self, BenchSettings, Mix, Moment, Output, Warmup};
+use tests::system::{Service, System};
+
+use crate::Settings;
+use crate::meter::{Cost, Meter};
+
+/// Lines of an order.
+const LINES: u8 = 2;
+/// Products that are ordered.
+const PRODUCTS: u32 = 10_000;
+/// The rate of the warm-up, in orders a second.
+const WARM_UP_RATE: u32 = 1000;
+/// More orders than the fastest system settles in a second.
+const FLAT_OUT_RATE: u32 = 6000;
+/// How long after the last order every order may take to be settled.
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How many orders arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// So many a second.
+    Rate(u32),
+    /// As many as the connections allow.
+    FlatOut,
+}
+
+/// What a load showed.
+#[derive(Debug)]
+pub struct Measured {
+    pub load: Load,
+    pub report: bench::Report,
+    pub cost: Cost,
+    /// The largest of the services' resident sets so far, in bytes.
+    pub peak_memory: u64,
+}
+
+impl FromStr for Load {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(rate) if rate > 0 => Ok(Self::Rate(rate)),
+            _ if text == "flat-out" => Ok(Self::FlatOut),
+            _ => Err("orders a second, or flat-out".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => write!(f, "{rate}/s"),
+            Self::FlatOut => write!(f, "flat out"),
+        }
+    }
+}
+
+/// Lets the broker, the database and the services come to speed.
+pub async fn warm_up(settings: &Settings, system: &System) -> anyhow::Result<()> {
+    if settings.warmup == 0 {
+        return Ok(());
+    }
+    eprintln!("warming up for {} s …", settings.warmup);
+    let load = Load::Rate(WARM_UP_RATE);
+    let report = bench::run(asked(settings, load, settings.warmup, system)?).await?;
+    ensure!(report.passed(), "{report}");
+    Ok(())
+}
+
+/// Places the load, waits until all of it is settled, and lets the audit judge.
+pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter<'_>) -> anyhow::Result<Measured> {
+    eprintln!("{load} for {} s …", settings.seconds);
+    let (mut begin, mut cost) = (None, None);
+    let observe = async |moment| {
+        let reading = meter.read().await?;
+        match moment {
+            Moment::Begin => begin = Some(reading),
+            Moment::Settled => cost = begin.as_ref().map(|begin| reading.since(begin)),
+        }
+        Ok(())
+    };
+    let report = bench::observed(asked(settings, load, settings.seconds, system)?, observe).await?;
+    ensure!(report.passed(), "{report}");
+    system.audit().await?;
+    let peak_memory = meter.peak_memory().await?;
+    Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
+}
+
+/// Orders that the system knows.
+pub async fn orders(system: &System) -> anyhow::Result<f64> {
+    let client = system.database().connect().await?;
+    Ok(client.query_one("SELECT count(*)::float8 FROM orders.orders", &[]).await?.get(0))
+}
+
+fn asked(settings: &Settings, load: Load, seconds: u32, system: &System) -> anyhow::Result<BenchSettings> {
+    let address = |service| anyhow::Ok(system.replica(service, 0).client()?.base().parse()?);
+    let (rate, orders) = match load {
+        Load::Rate(rate) => (Some(f64::from(rate)), rate * seconds),
+        Load::FlatOut => (None, FLAT_OUT_RATE * seconds),
+    };
+    Ok(BenchSettings {
+        target: address(Service::Order)?,
+        inventory: Some(address(Service::Inventory)?),
+        orders,
+        time: Some(Duration::from_secs(seconds.into())),
+        rate,
+        connections: settings.connections,
+        products: PRODUCTS,
+        lines: Some(LINES),
+        hot: false,
+        mix: Mix::PLAIN,
+        seed: 1,
+        warmup: Warmup::Orders(0),
+        settle_timeout: SETTLE_TIMEOUT,
+        output: Output::Text,
+    })
+}
