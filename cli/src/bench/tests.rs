@@ -170,7 +170,7 @@ fn settings_that_cannot_be_meant_are_refused() {
 #[test]
 fn settings_have_defaults_and_units() {
     let defaults = settings("");
-    assert_eq!((defaults.orders, defaults.connections, defaults.rate), (20_000, 64, None));
+    assert_eq!((defaults.orders, defaults.connections, defaults.rate), (20_000, 128, None));
     assert_eq!((defaults.mix, defaults.warmup), (Mix::REAL, Warmup::Orders(0)));
     assert_eq!(settings("--warmup 10s").warmup, Warmup::Time(Duration::from_secs(10)));
     assert_eq!(settings("--settle-timeout 1500ms").settle_timeout, Duration::from_millis(1500));

@@ -57,18 +57,19 @@ async fn ended_well(shop: &Shop, order: &Acknowledged) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The list shows as many orders of the customer as were acknowledged: none is lost and none is there twice.
-async fn listed(shop: &Shop, customer: &str, orders: usize) -> anyhow::Result<()> {
+/// The list comes to show as many orders of the customer as were acknowledged: none is lost and none is there twice. Their
+/// ids.
+pub async fn listed(shop: &Shop, customer: &str, orders: usize) -> anyhow::Result<BTreeSet<String>> {
     eventually(LIST_DEADLINE, &format!("{orders} orders are listed"), async || {
         let listed = list(shop, customer).await?;
         ensure!(listed.len() == orders, "there are {}", listed.len());
-        Ok(())
+        Ok(listed)
     })
     .await
 }
 
 /// The ids of a customer's orders.
-pub async fn list(shop: &Shop, customer: &str) -> anyhow::Result<BTreeSet<String>> {
+async fn list(shop: &Shop, customer: &str) -> anyhow::Result<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
     let mut page = format!("/orders?customerId={customer}&limit=200");
     loop {
