@@ -53,7 +53,7 @@ impl Leftovers {
         self.messages.make_room(kafka).await?;
         let before = meter.read().await?;
         self.rows.write(&client).await.context("rows cannot be written once more")?;
-        self.messages.write(kafka).await.context("messages cannot be sent once more")?;
+        self.messages.write(kafka).context("messages cannot be sent once more")?;
         let cost = meter.read().await?.since(&before);
         let per_order = |part| cost.cpu_seconds.get(&part).copied().unwrap_or_default() / self.orders;
         Ok(Floor {

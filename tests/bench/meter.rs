@@ -176,7 +176,7 @@ struct Seconds {
     ended_children: f64,
 }
 
-/// From `/proc/PID/stat`, proc_pid_stat(5): fields 14 to 17, behind the name in brackets.
+/// From `/proc/PID/stat`, `proc_pid_stat(5)`: fields 14 to 17, behind the name in brackets.
 fn seconds(process: u32) -> anyhow::Result<Seconds> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).with_context(|| format!("no process {process}"))?;
     let (_, fields) = stat.rsplit_once(')').context("a name stands in brackets")?;

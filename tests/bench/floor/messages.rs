@@ -60,7 +60,7 @@ impl Messages {
     }
 
     /// Produces all messages while they are consumed, as the services' clients do, and waits until both are done.
-    pub async fn write(&self, kafka: &Kafka) -> anyhow::Result<()> {
+    pub fn write(&self, kafka: &Kafka) -> anyhow::Result<()> {
         thread::scope(|scope| {
             let readers = self.0.iter().flat_map(|kept| std::iter::repeat_n(kept, kept.readers));
             let readers: Vec<_> = readers.map(|kept| scope.spawn(move || kept.consume(kafka))).collect();

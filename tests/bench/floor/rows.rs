@@ -49,8 +49,8 @@ impl Rows {
             let columns = columns(client, row.get(3)).await?;
             let batches = Table::batches(client, &name, &columns, rows(inserted * share)).await?;
             // A table with less than a batch's rows is written once a batch and not once an order.
-            let updates = if batches.is_empty() { 0.0 } else { updated * share / batch_rows() };
-            tables.push(Table { name, columns, batches, updates: usize::try_from(rows(updates))? });
+            let again = if batches.is_empty() { 0.0 } else { updated * share / batch_rows() };
+            tables.push(Table { name, columns, batches, updates: usize::try_from(rows(again))? });
         }
         Ok(Self(tables))
     }
