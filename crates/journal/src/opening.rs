@@ -54,8 +54,8 @@ pub struct Opening {
 /// A commit costs about a millisecond of a core whatever is in it. Ten between two keep that share small, and an order that
 /// takes six of them settles in tens of milliseconds still.
 pub const PROMPT: Duration = Duration::from_millis(10);
-/// Nobody waits for a view or a notice. In a quarter of a second most of what happens to an order has happened, so that it
-/// is written once.
+/// Nobody waits for a view or a notice. Much of what happens to an order happens within a quarter of a second, so that it
+/// is written fewer times.
 pub const GATHERING: Duration = Duration::from_millis(250);
 
 /// Why a journal cannot be opened.
