@@ -16,6 +16,7 @@ pub mod system;
 pub mod visit;
 
 mod folder;
+mod turn;
 mod wait;
 mod watchdog;
 
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 pub use folder::Folder;
+pub use turn::turn;
 pub use wait::eventually;
 
 /// A port that was free just now, of the kernel's choice.

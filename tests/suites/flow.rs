@@ -22,47 +22,10 @@ mod replicas;
 
 use std::time::Duration;
 
-use tests::system::Transport;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// Tests that run at once, however many threads there are: each runs up to a dozen processes, and a machine that they
-/// overload shows nothing but its own limits.
-static SYSTEMS: Semaphore = Semaphore::const_new(2);
+use tests::{over_both_transports, turn};
 
 /// How long the processes of a system may take to notice what happened to others: a session, several times over.
 const NOTICE_DEADLINE: Duration = Duration::from_mins(1);
-
-/// Leave to run a system; it ends with this value.
-async fn turn() -> anyhow::Result<SemaphorePermit<'static>> {
-    Ok(SYSTEMS.acquire().await?)
-}
-
-/// Each test over both transports.
-macro_rules! over_both_transports {
-    ($($name:ident: $test:path,)*) => {
-        mod over_the_log {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $name() -> anyhow::Result<()> {
-                    let _turn = turn().await?;
-                    $test(Transport::Log).await
-                }
-            )*
-        }
-
-        mod over_kafka {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $name() -> anyhow::Result<()> {
-                    let _turn = turn().await?;
-                    $test(Transport::Kafka).await
-                }
-            )*
-        }
-    };
-}
 
 over_both_transports! {
     orders_settle_while_replicas_are_killed_and_frozen: replicas::killed_and_frozen,

@@ -22,48 +22,13 @@ use tests::postgres::TestDatabase;
 use tests::program::Program;
 use tests::shop::{Shop, order};
 use tests::system::{Service, System, Transport};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tests::{over_both_transports, turn};
 
 /// The views, as `rebuild` is told them.
 const VIEWS: [&str; 2] = ["orders", "inventory"];
 
 /// How long a rebuild of a small view may take, its waits for whoever is in its way included.
 const DEADLINE: Duration = Duration::from_mins(1);
-
-/// Tests that run at once: each runs a system, and some wait for what takes a second on an idle machine.
-static SYSTEMS: Semaphore = Semaphore::const_new(2);
-
-/// Leave to run a system; it ends with this value.
-async fn turn() -> anyhow::Result<SemaphorePermit<'static>> {
-    Ok(SYSTEMS.acquire().await?)
-}
-
-/// Each test over both transports.
-macro_rules! over_both_transports {
-    ($($name:ident: $test:path,)*) => {
-        mod over_the_log {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $name() -> anyhow::Result<()> {
-                    let _turn = turn().await?;
-                    $test(Transport::Log).await
-                }
-            )*
-        }
-
-        mod over_kafka {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $name() -> anyhow::Result<()> {
-                    let _turn = turn().await?;
-                    $test(Transport::Kafka).await
-                }
-            )*
-        }
-    };
-}
 
 over_both_transports! {
     damaged_lists_are_right_again: damage::repaired,

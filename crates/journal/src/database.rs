@@ -28,6 +28,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// there already is no news to anybody.
 const OPTIONS: &str = "-c jit=off -c client_min_messages=warning";
 
+/// What reads along an index.
+const ALONG_INDEX: &str = "-c enable_bitmapscan=off -c enable_sort=off";
+
 /// A connection that still has to be driven.
 pub(crate) type Driven = Connection<Socket, TlsStream<Socket>>;
 
@@ -70,44 +73,36 @@ impl Database {
     pub(crate) async fn connect_writer(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
         let milliseconds = |duration: Duration| duration.as_millis();
         let (idle, statement) = (milliseconds(IDLE_IN_TRANSACTION), milliseconds(STATEMENT_TIMEOUT));
-        let (client, driven) = self
-            .connect(&format!(
-                "-c application_name={schema}-writer -c search_path={schema} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
-                 -c idle_in_transaction_session_timeout={idle} -c statement_timeout={statement}"
-            ))
-            .await?;
-        tokio::spawn(drive(driven));
-        Ok(client)
+        let options = format!(
+            "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+             -c idle_in_transaction_session_timeout={idle} -c statement_timeout={statement}"
+        );
+        self.connect_in(schema, "-writer", &options).await
     }
 
     /// A connection to read the events of `schema` with, again and again.
     ///
     /// Plans are generic and follow the index, for the reasons of [`Self::connect_writer`] and [`Self::pool`].
     pub(crate) async fn connect_reader(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
-        let (client, driven) = self
-            .connect(&format!(
-                "-c application_name={schema}-reader -c search_path={schema} -c plan_cache_mode=force_generic_plan \
-                 -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"
-            ))
-            .await?;
-        tokio::spawn(drive(driven));
-        Ok(client)
+        let options = format!("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off {ALONG_INDEX}");
+        self.connect_in(schema, "-reader", &options).await
     }
 
     /// A connection of a service's own, in `schema`.
     pub async fn connect_to(&self, schema: &str) -> Result<Client, tokio_postgres::Error> {
-        let (client, driven) = self.connect(&format!("-c application_name={schema} -c search_path={schema}")).await?;
-        tokio::spawn(drive(driven));
-        Ok(client)
+        self.connect_in(schema, "", "").await
     }
 
     /// A connection whose messages the caller reads.
     pub(crate) async fn connect_driven(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
-        self.connect("-c application_name=ordersystem-hints").await
+        self.with_options("-c application_name=ordersystem-hints").connect(self.tls.clone()).await
     }
 
-    async fn connect(&self, options: &str) -> Result<(Client, Driven), tokio_postgres::Error> {
-        self.with_options(options).connect(self.tls.clone()).await
+    async fn connect_in(&self, schema: &str, purpose: &str, options: &str) -> Result<Client, tokio_postgres::Error> {
+        let config = self.with_options(&format!("{} {options}", bound(schema, purpose)));
+        let (client, driven) = config.connect(self.tls.clone()).await?;
+        tokio::spawn(drive(driven));
+        Ok(client)
     }
 
     fn with_options(&self, options: &str) -> Config {
@@ -122,9 +117,7 @@ impl Database {
     /// A page of a list is read along its index from where the page before ended. PostgreSQL guesses badly how many rows a
     /// range of uuids holds, and would rather gather and sort all of it.
     pub fn pool(&self, schema: &str) -> Result<Pool, DatabaseSettingsError> {
-        let config = self.with_options(&format!(
-            "-c application_name={schema}-reads -c search_path={schema} -c enable_bitmapscan=off -c enable_sort=off"
-        ));
+        let config = self.with_options(&format!("{} {ALONG_INDEX}", bound(schema, "-reads")));
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         Pool::builder(Manager::from_config(config, self.tls.clone(), recycling))
             .max_size(READ_CONNECTIONS)
@@ -133,6 +126,11 @@ impl Database {
             .build()
             .map_err(DatabaseSettingsError::Pool)
     }
+}
+
+/// Binds a connection to a schema, and says in `pg_stat_activity` what it is for.
+fn bound(schema: &str, purpose: &str) -> String {
+    format!("-c application_name={schema}{purpose} -c search_path={schema}")
 }
 
 /// Drives a connection until it ends; whoever uses its client learns of the end there.

@@ -196,15 +196,13 @@ impl<M: Model> Writer<M> {
         }
         let enough = self.begun_at + self.pace.gap();
         loop {
+            self.take_what_is_there(commands, deliveries);
             let now = Instant::now();
             if now >= enough || self.pending.items.len() >= MAX_BATCH {
-                break;
+                return true;
             }
             sleep_until((now + LOOK).min(enough).into()).await;
-            self.take_what_is_there(commands, deliveries);
         }
-        self.take_what_is_there(commands, deliveries);
-        true
     }
 
     fn take_what_is_there(

@@ -41,12 +41,7 @@ async fn who_waits_for_its_turn_is_kept_at_what_it_had() -> anyhow::Result<()> {
     let told = namespace.configuration("payment").await?;
     system["spec"]["orders"] = json!({"paymentAttempts": 9});
     namespace.apply(&system).await?;
-    eventually(DEADLINE, "the first is told", async || {
-        let told = namespace.configuration("notification").await?;
-        ensure!(told["ORDERSYSTEM_PAYMENT_ATTEMPTS"] == "9", "{told}");
-        Ok(())
-    })
-    .await?;
+    namespace.until_told("notification", "ORDERSYSTEM_PAYMENT_ATTEMPTS", "9").await?;
     // No pod runs here, so its rollout never ends, and the others' turn never comes.
     assert_eq!(namespace.configuration("payment").await?, told, "a pod that starts again is told before its turn");
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "ordersystem", "image": "evil:1"}]}}}});

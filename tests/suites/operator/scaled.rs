@@ -23,12 +23,8 @@ async fn what_a_person_says_stands_when_the_spec_is_silent() -> anyhow::Result<(
     namespace.kubectl(&["scale", "deployment/shop-order", "--replicas=3"]).await?;
     system["spec"]["orders"] = json!({"paymentAttempts": 4});
     namespace.apply(&system).await?;
-    eventually(DEADLINE, "the operator has looked", async || {
-        let told = namespace.configuration("notification").await?;
-        ensure!(told["ORDERSYSTEM_PAYMENT_ATTEMPTS"] == "4", "{told}");
-        Ok(())
-    })
-    .await?;
+    // By then the operator has looked.
+    namespace.until_told("notification", "ORDERSYSTEM_PAYMENT_ATTEMPTS", "4").await?;
     let deployment = namespace.get("deployment/shop-order").await?;
     assert_eq!(deployment["spec"]["replicas"], 3);
     Ok(())

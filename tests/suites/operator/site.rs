@@ -141,6 +141,16 @@ impl<'a> Namespace<'a> {
         Ok(self.get(&format!("configmap/{name}")).await?["data"].take())
     }
 
+    /// Waits until a service is told `value` by the configuration that its pods read.
+    pub async fn until_told(&self, service: &str, name: &str, value: &str) -> anyhow::Result<()> {
+        eventually(DEADLINE, &format!("{service} is told {name}={value}"), async || {
+            let told = self.configuration(service).await?;
+            ensure!(told[name] == value, "{told}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until a condition of the system is so, and hands it on.
     pub async fn until(&self, kind: &str, status: &str, reason: &str) -> anyhow::Result<Value> {
         eventually(DEADLINE, &format!("{kind} is {status}, {reason}"), async || {
