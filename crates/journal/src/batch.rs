@@ -12,9 +12,6 @@ use uuid::Uuid;
 
 use crate::{Refused, inbox::Position};
 
-/// The most items of a batch. Beyond 512 a batch gets no cheaper; below 128 it gets clearly dearer.
-pub(crate) const MAX_BATCH: usize = 1024;
-
 /// One thing to settle.
 pub(crate) struct Item<C, A> {
     pub lane: Lane,

@@ -20,8 +20,8 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    Model, OwnedLanes, Refused, Unreadable,
-    batch::{Batch, Item, Letter, MAX_BATCH, Origin, Pace},
+    Batching, Model, OwnedLanes, Refused, Unreadable,
+    batch::{Batch, Item, Letter, Origin, Pace},
     database::Database,
     inbox::{Inbox, Verdict},
     metrics::{Consumed, Fate, JournalMetrics},
@@ -95,6 +95,8 @@ pub(crate) struct Writer<M: Model> {
     outlet: Outlet,
     pending: Pending<M>,
     pace: Pace,
+    /// The most items of a batch.
+    most_items: usize,
     begun_at: Instant,
     /// Nobody can ask any more.
     closed: bool,
@@ -108,7 +110,7 @@ pub(crate) struct Parts<M: Model> {
     pub model: Arc<M>,
     pub schema: &'static str,
     pub sources: &'static [Topic],
-    pub longest_gap: Duration,
+    pub batching: Batching,
     pub member: Arc<str>,
     pub database: Database,
     pub owned_lanes: watch::Sender<OwnedLanes>,
@@ -121,7 +123,8 @@ pub(crate) struct Parts<M: Model> {
 impl<M: Model> Writer<M> {
     pub fn new(parts: Parts<M>) -> Self {
         let now = Instant::now();
-        let pace = Pace::new(parts.longest_gap, now);
+        let Batching { longest_gap, most_items } = parts.batching;
+        let pace = Pace::new(longest_gap, now);
         let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process, .. } =
             parts;
         Self {
@@ -137,6 +140,7 @@ impl<M: Model> Writer<M> {
             outlet,
             pending: Batch::new(),
             pace,
+            most_items,
             begun_at: now,
             closed: false,
             health,
@@ -198,7 +202,7 @@ impl<M: Model> Writer<M> {
         loop {
             self.take_what_is_there(commands, deliveries);
             let now = Instant::now();
-            if now >= enough || self.pending.items.len() >= MAX_BATCH {
+            if now >= enough || self.is_full() {
                 return true;
             }
             sleep_until((now + LOOK).min(enough).into()).await;
@@ -210,16 +214,20 @@ impl<M: Model> Writer<M> {
         commands: &mut mpsc::Receiver<Submission<M>>,
         deliveries: &mut mpsc::Receiver<Delivery>,
     ) {
-        while self.pending.items.len() < MAX_BATCH
+        while !self.is_full()
             && let Ok(delivery) = deliveries.try_recv()
         {
             self.take_in(delivery);
         }
-        while self.pending.items.len() < MAX_BATCH
+        while !self.is_full()
             && let Ok(submission) = commands.try_recv()
         {
             self.admit(submission);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.items.len() >= self.most_items
     }
 
     fn admit(&mut self, Submission { lane, command, trace, answer }: Submission<M>) {

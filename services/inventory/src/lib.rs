@@ -32,7 +32,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Inventory),
     consumes: &[Topic::Orders],
     migrations: store::MIGRATIONS,
-    longest_gap: PROMPT,
+    batching: PROMPT,
 };
 
 /// Its view, as it is opened.
@@ -41,7 +41,7 @@ pub const VIEW_OPENING: Opening = Opening {
     publishes: None,
     consumes: &[Topic::Inventory],
     migrations: view::MIGRATIONS,
-    longest_gap: GATHERING,
+    batching: GATHERING,
 };
 
 /// Why inventory could not start.

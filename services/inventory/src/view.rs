@@ -30,12 +30,10 @@ CREATE TABLE movement (
     PRIMARY KEY (product_id, version)
 )"#];
 
-/// A movement that came before is the same movement.
 const PROJECT: &str = "
 INSERT INTO movement (product_id, version, kind, available, reserved, sold, order_id, reason, reference, at)
 SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::uuid[], $8::text[],
-    $9::text[], $10::timestamptz[])
-ON CONFLICT DO NOTHING";
+    $9::text[], $10::timestamptz[])";
 
 /// Newest first; `version < $2` with the greatest of all versions begins at the newest.
 const PAGE: &str = "
@@ -172,7 +170,11 @@ impl Model for InventoryView {
     fn committed(&self, _: Vec<Movement>) {}
 }
 
+/// In the order of the index, so that neighbours find its page at hand.
 fn insertion(movements: &[Movement]) -> Query {
+    let mut sorted: Vec<&Movement> = movements.iter().collect();
+    sorted.sort_unstable_by_key(|movement| (&movement.product, movement.change.version));
+    let movements = &sorted;
     Query::new(PROJECT)
         .bind_each(movements, |movement| movement.product.to_string())
         .bind_each(movements, |movement| movement.change.version)

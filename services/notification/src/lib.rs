@@ -28,7 +28,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Notifications),
     consumes: &[Topic::Orders],
     migrations: MIGRATIONS,
-    longest_gap: GATHERING,
+    batching: GATHERING,
 };
 
 /// Why notification could not start.

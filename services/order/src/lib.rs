@@ -38,7 +38,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Orders),
     consumes: &[Topic::Inventory, Topic::Payments],
     migrations: store::MIGRATIONS,
-    longest_gap: PROMPT,
+    batching: PROMPT,
 };
 
 /// Its view, as it is opened.
@@ -47,7 +47,7 @@ pub const VIEW_OPENING: Opening = Opening {
     publishes: None,
     consumes: &[Topic::Orders],
     migrations: view::MIGRATIONS,
-    longest_gap: GATHERING,
+    batching: GATHERING,
 };
 
 /// Why the order service could not start.

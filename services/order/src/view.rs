@@ -23,9 +23,9 @@ use crate::store::{read_shown, shown_columns};
 
 pub use list::{Filter, list};
 
-/// The view's tables. An order's row is updated in place a few times, so room is left for that. Its status is in an index
-/// only until the order is confirmed, as nearly every order is soon: a list of the confirmed ones finds them in the
-/// primary key, which is in the order of time.
+/// The view's tables. An order's row is updated in place a few times, so room is left for that, and no index tells
+/// `pending` from `reserved`. `shelf` is where an order is looked for by its status: the open ones are together, and a
+/// confirmed one, as nearly every order is soon, is on none: it is found in the primary key, which is in the order of time.
 pub const MIGRATIONS: &[&str] = &[r#"
 CREATE TABLE orders (
     id uuid PRIMARY KEY,
@@ -41,10 +41,14 @@ CREATE TABLE orders (
     shortages bytea,
     placed_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    shelf text COLLATE "C" GENERATED ALWAYS AS (CASE
+        WHEN status IN ('pending', 'reserved') THEN 'open'
+        WHEN status <> 'confirmed' THEN status
+    END) STORED
 ) WITH (fillfactor = 60);
 CREATE INDEX orders_of_customer ON orders (customer_id, id);
-CREATE INDEX orders_in_status ON orders (status, id) WHERE status <> 'confirmed';
+CREATE INDEX orders_on_shelf ON orders (shelf, id) WHERE shelf IS NOT NULL;
 
 CREATE TABLE order_line (
     product_id text COLLATE "C",

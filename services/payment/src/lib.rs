@@ -33,7 +33,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Payments),
     consumes: &[Topic::Orders],
     migrations: MIGRATIONS,
-    longest_gap: PROMPT,
+    batching: PROMPT,
 };
 
 /// Why payment could not start.

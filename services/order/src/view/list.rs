@@ -20,8 +20,8 @@ const BITS_BEHIND_TIME: u32 = 80;
 /// The planner sees the parameters, so what is not asked for costs nothing.
 macro_rules! conditions {
     () => {
-        " WHERE id >= $1 AND id < $2 AND ($3::text IS NULL OR status = $3) AND ($4::text IS NULL OR customer_id = $4)
-          AND ($5::timestamptz IS NULL OR placed_at > $5) AND ($6::timestamptz IS NULL OR placed_at < $6)"
+        " WHERE id >= $1 AND id < $2 AND ($3::text IS NULL OR status = $3) AND ($8::text IS NULL OR shelf = $8)
+          AND ($4::text IS NULL OR customer_id = $4) AND ($5::timestamptz IS NULL OR placed_at > $5) AND ($6::timestamptz IS NULL OR placed_at < $6)"
     };
 }
 
@@ -34,7 +34,7 @@ const LIST_OF_PRODUCT: &str = concat!(
     shown_columns!(),
     " FROM order_line JOIN orders ON id = order_id",
     conditions!(),
-    " AND product_id = $8 AND order_id >= $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $7"
+    " AND product_id = $9 AND order_id >= $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $7"
 );
 
 /// Which orders are wanted.
@@ -57,7 +57,7 @@ pub struct Filter {
 /// Up to `limit` orders, newest first.
 pub async fn list(reads: &Pool, filter: &Filter, limit: u16) -> Result<Vec<Shown>, ReadError> {
     let (from, to) = filter.ids();
-    let status = filter.status.map(Status::as_str);
+    let (status, shelf) = (filter.status.map(Status::as_str), filter.status.and_then(shelf));
     let customer = filter.customer.as_ref().map(CustomerId::as_str);
     let product = filter.product.as_ref().map(ProductId::as_str);
     let limit = i64::from(limit);
@@ -69,6 +69,7 @@ pub async fn list(reads: &Pool, filter: &Filter, limit: u16) -> Result<Vec<Shown
         (&filter.placed_after, Type::TIMESTAMPTZ),
         (&filter.placed_before, Type::TIMESTAMPTZ),
         (&limit, Type::INT8),
+        (&shelf, Type::TEXT),
     ];
     let mut sql = LIST;
     if product.is_some() {
@@ -78,6 +79,15 @@ pub async fn list(reads: &Pool, filter: &Filter, limit: u16) -> Result<Vec<Shown
     let rows = reads.get().await?.query_typed(sql, &parameters).await?;
     let shown = rows.iter().map(|row| read_shown(&mut Cells::of("orders_view.orders", row)));
     Ok(shown.collect::<Result<_, _>>()?)
+}
+
+/// Where the orders in a status are together; nothing for those that are found by their time.
+fn shelf(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Pending | Status::Reserved => Some("open"),
+        Status::Confirmed => None,
+        Status::Rejected | Status::Cancelled | Status::Expired => Some(status.as_str()),
+    }
 }
 
 impl Filter {

@@ -385,8 +385,8 @@ impl KafkaOutlet {
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Asks the brokers now and then whether they are there. The first message makes the producer fetch its id, which
-    /// takes half a second; so it is sent before anyone waits for it.
+    /// Asks the brokers now and then whether they are there. The first message makes the producer connect and learn where
+    /// the lanes are; so it is sent before anyone waits for it.
     ///
     /// One unanswered question is a slow broker; two in a row, or one while the client sees no broker at all, is none.
     async fn check(&self) {

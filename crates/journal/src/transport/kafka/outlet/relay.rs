@@ -93,13 +93,26 @@ impl Relay {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes back to `seq`: it and what follows is sent again, from the database.
-    fn go_back(&self, lane: Lane, seq: i64) {
-        if let Some(state) = self.lanes().get_mut(lane.index()) {
-            state.sent = state.sent.min(seq - 1);
-            state.behind = true;
+    /// The broker has `seq`. What it has beyond a failed one does not count: that is sent again after it.
+    fn acknowledge(&self, lane: Lane, seq: i64) {
+        if let Some(state) = self.lanes().get_mut(lane.index())
+            && seq == state.acked + 1
+        {
+            state.acked = seq;
         }
+    }
+
+    /// Goes back to `seq`: it and what follows is sent again, from the database. `false` if the lane was there already.
+    fn go_back(&self, lane: Lane, seq: i64) -> bool {
+        let mut lanes = self.lanes();
+        let Some(state) = lanes.get_mut(lane.index()).filter(|state| state.sent >= seq) else {
+            return false;
+        };
+        state.sent = seq - 1;
+        state.behind = true;
+        drop(lanes);
         self.work.notify_one();
+        true
     }
 }
 
@@ -134,16 +147,14 @@ impl ProducerContext for Reports {
         let Some(index) = (opaque >> SEQ_BITS).checked_sub(1) else {
             return;
         };
+        let lane = Lane(u16::try_from(index).unwrap_or(0));
         let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
         match result {
-            Ok(_) => {
-                if let Some(state) = self.0.lanes().get_mut(index) {
-                    state.acked = state.acked.max(seq);
-                }
-            }
+            Ok(_) => self.0.acknowledge(lane, seq),
             Err((error, message)) => {
-                tracing::warn!(topic = message.topic(), lane = index, seq, %error, "delivery failed; the lane goes back");
-                self.0.go_back(Lane(u16::try_from(index).unwrap_or(0)), seq);
+                if self.0.go_back(lane, seq) {
+                    tracing::warn!(topic = message.topic(), %lane, seq, %error, "delivery failed; the lane goes back");
+                }
             }
         }
     }
