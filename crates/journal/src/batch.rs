@@ -10,24 +10,44 @@ use contract::{Lane, Record, Topic};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::{Refused, inbox::Position};
+use crate::{
+    Decision, Refused, Unreadable,
+    holding::Holding,
+    inbox::{Position, Verdict},
+};
 
 /// One thing to settle.
-pub(crate) struct Item<C, A> {
+pub struct Item<C, A> {
+    /// The lane that it appends to.
     pub lane: Lane,
+    /// What is asked.
     pub command: C,
+    /// Who asks.
     pub origin: Origin<A>,
 }
 
 /// Where an item came from.
-pub(crate) enum Origin<A> {
+pub enum Origin<A> {
     /// Someone in this process waits for the answer.
-    Caller { answer: oneshot::Sender<Result<A, Refused>>, trace: Option<Box<str>> },
+    Caller {
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<A, Refused>>,
+        /// The W3C trace context of the request.
+        trace: Option<Box<str>>,
+    },
     /// A consumed record; the inbox moves past it in the same transaction.
-    Record { source: Topic, record: Box<Record>, offset: i64 },
+    Record {
+        /// Where it came from.
+        source: Topic,
+        /// The record.
+        record: Box<Record>,
+        /// Its place in the transport.
+        offset: i64,
+    },
 }
 
 impl<A> Origin<A> {
+    /// The event that causes what comes of it.
     pub fn cause(&self) -> Option<Uuid> {
         match self {
             Self::Caller { .. } => None,
@@ -35,6 +55,7 @@ impl<A> Origin<A> {
         }
     }
 
+    /// The W3C trace context that it is part of.
     pub fn trace(&self) -> Option<&str> {
         match self {
             Self::Caller { trace, .. } => trace.as_deref(),
@@ -44,36 +65,184 @@ impl<A> Origin<A> {
 }
 
 /// A record that could not be read or settled.
-pub(crate) struct Letter {
+pub struct Letter {
+    /// Its own id.
     pub id: Uuid,
+    /// The topic that it came from.
     pub source: Topic,
+    /// The lane that it came in.
     pub lane: Lane,
     /// Its sequence if it has one, else its offset.
     pub place: i64,
+    /// Why it is here.
     pub reason: String,
+    /// Its kind, if it says one.
     pub kind: Option<String>,
+    /// Its key.
     pub key: Option<Vec<u8>>,
+    /// Its value.
     pub payload: Option<Vec<u8>>,
+    /// When it was put here.
     pub at: DateTime<Utc>,
 }
 
+impl Letter {
+    /// A record that was read, put to the dead letters now.
+    pub fn of(source: Topic, lane: Lane, place: i64, reason: String, record: &Record) -> Self {
+        let key = Some(record.key().as_bytes().to_owned());
+        let (kind, payload) = (Some(record.kind.to_string()), Some(record.data.to_vec()));
+        Self { id: Uuid::now_v7(), source, lane, place, reason, kind, key, payload, at: Utc::now() }
+    }
+}
+
+/// A record as it came in.
+pub struct Incoming {
+    /// The topic.
+    pub source: Topic,
+    /// The lane that it came in.
+    pub lane: Lane,
+    /// Its place in the transport.
+    pub offset: i64,
+    /// What it is.
+    pub body: Body,
+}
+
+/// What came in.
+pub enum Body {
+    /// A record of ours.
+    Record(Box<Record>),
+    /// Something that nobody can read.
+    Unreadable {
+        /// Why not.
+        reason: String,
+        /// Its key.
+        key: Option<Vec<u8>>,
+        /// Its value.
+        payload: Option<Vec<u8>>,
+    },
+}
+
+/// What became of a record that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the batch.
+    In,
+    /// It was the next one, and is of no interest here.
+    Passed,
+    /// It was applied before.
+    Duplicate,
+    /// Records before it are missing.
+    Gap {
+        /// The sequence to ask the source for, if it is time to.
+        ask_from: Option<i64>,
+        /// The sequence that came instead.
+        found: i64,
+    },
+    /// It cannot be read; it goes to the dead letters with the batch.
+    Buried,
+}
+
+/// A command appended to another lane than it was submitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event was appended to a lane that is not locked")]
+pub struct AppendedElsewhere;
+
 /// How far the inboxes move with a batch.
-pub(crate) type Reach = BTreeMap<(Topic, Lane), Position>;
+pub type Reach = BTreeMap<(Topic, Lane), Position>;
 
 /// What one transaction settles.
-pub(crate) struct Batch<C, A> {
+pub struct Batch<C, A> {
+    /// What is settled, in the order of arrival.
     pub items: Vec<Item<C, A>>,
+    /// What cannot be.
     pub letters: Vec<Letter>,
+    /// How far the inboxes move with it.
     pub reach: Reach,
 }
 
+impl<C, A> Default for Batch<C, A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<C, A> Batch<C, A> {
+    /// An empty one.
     pub fn new() -> Self {
         Self { items: Vec::new(), letters: Vec::new(), reach: Reach::new() }
     }
 
+    /// Whether there is nothing to settle and nothing to store.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.letters.is_empty() && self.reach.is_empty()
+    }
+
+    /// Takes in a record if its lane is held and it is the next there. `read` says what it stands for.
+    pub fn take_in(
+        &mut self,
+        incoming: Incoming,
+        holding: &mut Holding,
+        now: Instant,
+        read: impl FnOnce(Topic, &Record) -> Result<Option<C>, Unreadable>,
+    ) -> Option<Taken> {
+        let Incoming { source, lane, offset, body } = incoming;
+        let inbox = holding.inbox(source, lane)?;
+        let record = match body {
+            Body::Record(record) if record.lane == lane => record,
+            Body::Record(record) => {
+                inbox.pass(offset);
+                let reason = format!("it says lane {} and came in lane {lane}", record.lane);
+                return Some(self.bury(Letter::of(source, lane, offset, reason, &record)));
+            }
+            Body::Unreadable { reason, key, payload } => {
+                inbox.pass(offset);
+                let (id, kind, at) = (Uuid::now_v7(), None, Utc::now());
+                return Some(self.bury(Letter { id, source, lane, place: offset, reason, kind, key, payload, at }));
+            }
+        };
+        Some(match inbox.judge(record.seq, offset, now) {
+            Verdict::Duplicate => Taken::Duplicate,
+            Verdict::Gap { ask } => Taken::Gap { ask_from: ask.then_some(inbox.accepted.seq + 1), found: record.seq },
+            Verdict::Apply => match read(source, &record) {
+                Ok(None) => Taken::Passed,
+                Ok(Some(command)) => {
+                    self.items.push(Item { lane, command, origin: Origin::Record { source, record, offset } });
+                    Taken::In
+                }
+                Err(error) => self.bury(Letter::of(source, lane, record.seq, error.to_string(), &record)),
+            },
+        })
+    }
+
+    fn bury(&mut self, letter: Letter) -> Taken {
+        self.letters.push(letter);
+        Taken::Buried
+    }
+
+    /// Decides every item in the order of arrival, and numbers the events that come of it from the lanes' `heads` on.
+    /// `decide` settles one; `draw` gives ids that nothing has yet.
+    pub fn decide<X>(
+        &self,
+        now: DateTime<Utc>,
+        heads: &BTreeMap<Lane, i64>,
+        draw: &mut dyn FnMut() -> Uuid,
+        mut decide: impl FnMut(&C, &mut Decision<'_>) -> X,
+    ) -> Result<(Vec<X>, Vec<Record>), AppendedElsewhere> {
+        let mut appended = Vec::with_capacity(self.items.len());
+        let mut answers = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            let (cause, trace) = (item.origin.cause(), item.origin.trace());
+            let mut decision =
+                Decision { cause, trace, draw: Some(&mut *draw), ..Decision::new(now, item.lane, &mut appended) };
+            answers.push(decide(&item.command, &mut decision));
+        }
+        let mut next = heads.clone();
+        for record in &mut appended {
+            let seq = next.get_mut(&record.lane).ok_or(AppendedElsewhere)?;
+            *seq += 1;
+            record.seq = *seq;
+        }
+        Ok((answers, appended))
     }
 
     /// The lanes it touches, in order.

@@ -7,7 +7,7 @@ const GAP_REPEAT: Duration = Duration::from_secs(1);
 
 /// What is to be done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is the next one.
     Apply,
     /// It was applied before.
@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
 
 /// How far a lane of a source was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Position {
+pub struct Position {
     /// The last sequence.
     pub seq: i64,
     /// Where the transport goes on.
@@ -30,7 +30,7 @@ pub(crate) struct Position {
 
 /// How far a lane of a source was taken in, and how far of that is durable.
 #[derive(Clone, Debug)]
-pub(crate) struct Inbox {
+pub struct Inbox {
     /// The last record that was taken in.
     pub accepted: Position,
     /// The last that is stored.

@@ -13,11 +13,13 @@ mod cells;
 mod columns;
 mod database;
 mod hints;
+mod holding;
 pub mod idempotency;
 mod inbox;
 mod metrics;
 mod model;
 mod opening;
+mod outgoing;
 mod outlet;
 mod reads;
 mod rebuild;
@@ -27,6 +29,15 @@ mod session;
 mod settings;
 mod transport;
 mod writer;
+
+/// The lane protocol itself, which knows of no clock, database or broker: what the writer and the relay decide by, for
+/// whoever runs it in another world.
+pub mod protocol {
+    pub use crate::batch::{AppendedElsewhere, Batch, Body, Incoming, Item, Letter, Origin, Reach, Taken};
+    pub use crate::holding::Holding;
+    pub use crate::inbox::{Inbox, Position, Verdict};
+    pub use crate::outgoing::{Fresh, Outgoing};
+}
 
 use std::sync::Arc;
 

@@ -99,13 +99,14 @@ pub struct Decision<'b> {
     pub(crate) cause: Option<Uuid>,
     pub(crate) trace: Option<&'b str>,
     pub(crate) appended: &'b mut Vec<Record>,
+    pub(crate) draw: Option<&'b mut dyn FnMut() -> Uuid>,
 }
 
 impl<'b> Decision<'b> {
     /// The surroundings of a command that neither a record caused nor a trace is known of.
     pub fn new(now: DateTime<Utc>, lane: Lane, appended: &'b mut Vec<Record>) -> Self {
         let now = now.trunc_subsecs(STORED_DIGITS);
-        Self { now, lane, cause: None, trace: None, appended }
+        Self { now, lane, cause: None, trace: None, appended, draw: None }
     }
 
     /// When it is decided, as exactly as PostgreSQL keeps it: to the microsecond.
@@ -116,6 +117,11 @@ impl<'b> Decision<'b> {
     /// The W3C trace context of what is decided, if it is part of one.
     pub fn trace(&self) -> Option<&'b str> {
         self.trace
+    }
+
+    /// An id that nothing has yet; later ones are greater.
+    pub fn fresh_id(&mut self) -> Uuid {
+        self.draw.as_mut().map_or_else(Uuid::now_v7, |draw| draw())
     }
 
     /// Appends `event` as number `version` of `stream`.
@@ -131,12 +137,13 @@ impl<'b> Decision<'b> {
     fn push(&mut self, stream: Uuid, subject: Option<Box<str>>, version: i32, event: &impl Event) {
         let mut data = Vec::with_capacity(TYPICAL_DATA_BYTES);
         event.encode(&mut data);
+        let id = self.fresh_id();
         self.appended.push(Record {
             lane: self.lane,
             seq: UNNUMBERED,
             stream,
             version,
-            id: Uuid::now_v7(),
+            id,
             kind: Cow::Borrowed(event.kind()),
             at: self.now,
             subject,

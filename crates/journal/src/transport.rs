@@ -8,11 +8,12 @@ pub(crate) mod membership;
 
 use std::sync::Arc;
 
-use contract::{Lane, Lanes, Record, Topic};
+use contract::{Lane, Lanes, Topic};
 use tokio::sync::{mpsc, oneshot};
 
 pub use log::LogHub;
 
+pub(crate) use crate::batch::{Body, Incoming};
 use crate::{inbox::Position, settings::KafkaSettings};
 
 /// What carries records between the services. Made once for a process and given to each of its services.
@@ -34,22 +35,6 @@ impl Transport {
             Self::Log(LogHub::new(lanes, alone))
         }
     }
-}
-
-/// A record as it came in.
-pub(crate) struct Incoming {
-    pub source: Topic,
-    pub lane: Lane,
-    pub offset: i64,
-    pub body: Body,
-}
-
-/// What came in.
-pub(crate) enum Body {
-    /// A record of ours.
-    Record(Box<Record>),
-    /// Something that nobody can read.
-    Unreadable { reason: String, key: Option<Vec<u8>>, payload: Option<Vec<u8>> },
 }
 
 /// Records that came in under one assignment of lanes. What is still on its way when the assignment changes is recognised

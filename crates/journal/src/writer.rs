@@ -5,7 +5,6 @@ mod ownership;
 mod settle;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,13 +16,12 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
-use uuid::Uuid;
 
 use crate::{
-    Batching, Model, OwnedLanes, Refused, Unreadable,
-    batch::{Batch, Item, Letter, Origin, Pace},
+    Batching, Model, OwnedLanes, Refused,
+    batch::{Batch, Item, Letter, Origin, Pace, Taken},
     database::Database,
-    inbox::{Inbox, Verdict},
+    holding::Holding,
     metrics::{Consumed, Fate, JournalMetrics},
     outlet::Outlet,
     session::Session,
@@ -50,12 +48,6 @@ pub(crate) struct Doors<M: Model> {
     pub commands: mpsc::Receiver<Submission<M>>,
     pub deliveries: mpsc::Receiver<Delivery>,
     pub controls: mpsc::Receiver<Control>,
-}
-
-/// A lane that is ours.
-struct Owned {
-    epoch: i64,
-    inboxes: BTreeMap<Topic, Inbox>,
 }
 
 /// Why a batch did not become durable.
@@ -89,7 +81,7 @@ pub(crate) struct Writer<M: Model> {
     member: Arc<str>,
     database: Database,
     session: Option<Session>,
-    owned: BTreeMap<Lane, Owned>,
+    holding: Holding,
     owned_lanes: watch::Sender<OwnedLanes>,
     generation: u64,
     outlet: Outlet,
@@ -134,7 +126,7 @@ impl<M: Model> Writer<M> {
             member,
             database,
             session: None,
-            owned: BTreeMap::new(),
+            holding: Holding::default(),
             owned_lanes,
             generation: 0,
             outlet,
@@ -174,7 +166,7 @@ impl<M: Model> Writer<M> {
                 () = &mut last_callers => break,
             }
         }
-        let lanes = self.owned.keys().copied().collect();
+        let lanes = self.holding.lanes().collect();
         self.release(lanes).await;
     }
 
@@ -252,78 +244,28 @@ impl<M: Model> Writer<M> {
         }
     }
 
-    /// Judges one record; `None` when its lane is not ours.
+    /// Takes in one record; `None` when its lane is not ours.
     fn receive(&mut self, incoming: Incoming, now: Instant) -> Option<Fate> {
-        let Incoming { source, lane, offset, body } = incoming;
-        let inbox = self.owned.get_mut(&lane)?.inboxes.get_mut(&source)?;
-        let record = match body {
-            Body::Record(record) if record.lane == lane => record,
-            Body::Record(record) => {
-                inbox.pass(offset);
-                let reason = format!("it says lane {} and came in lane {lane}", record.lane);
-                let letter = letter(source, lane, offset, reason, Some(&record), None, None);
-                self.pending.letters.push(letter);
-                return Some(Fate::DeadLetter);
-            }
-            Body::Unreadable { reason, key, payload } => {
-                inbox.pass(offset);
-                self.pending.letters.push(letter(source, lane, offset, reason, None, key, payload));
-                return Some(Fate::DeadLetter);
-            }
-        };
-        match inbox.judge(record.seq, offset, now) {
-            Verdict::Duplicate => Some(Fate::Duplicate),
-            Verdict::Gap { ask } => {
-                if ask {
-                    let expected = inbox.accepted.seq + 1;
-                    tracing::warn!(schema = self.schema, %source, %lane, expected, found = record.seq, "gap in a lane; asking its source to send again");
+        let (source, lane) = (incoming.source, incoming.lane);
+        let model = &self.model;
+        let taken = self.pending.take_in(incoming, &mut self.holding, now, |source, record| model.read(source, record));
+        Some(match taken? {
+            Taken::In => Fate::Applied,
+            Taken::Passed => Fate::Passed,
+            Taken::Duplicate => Fate::Duplicate,
+            Taken::Gap { ask_from, found } => {
+                if let Some(expected) = ask_from {
+                    tracing::warn!(schema = self.schema, %source, %lane, expected, found, "gap in a lane; asking its source to send again");
                     self.outlet.ask_again(source, lane, expected);
                 }
-                Some(Fate::Gap)
+                Fate::Gap
             }
-            Verdict::Apply => Some(self.apply(source, lane, offset, record)),
-        }
-    }
-
-    fn apply(&mut self, source: Topic, lane: Lane, offset: i64, record: Box<Record>) -> Fate {
-        match self.model.read(source, &record) {
-            Ok(None) => Fate::Passed,
-            Ok(Some(command)) => {
-                let origin = Origin::Record { source, record, offset };
-                self.pending.items.push(Item { lane, command, origin });
-                Fate::Applied
-            }
-            Err(error) => {
-                self.bury(source, lane, &record, &error);
+            Taken::Buried => {
+                if let Some(Letter { place, kind, reason, .. }) = self.pending.letters.last() {
+                    tracing::warn!(schema = self.schema, %source, %lane, place, kind, error = reason, "record put to the dead letters");
+                }
                 Fate::DeadLetter
             }
-        }
-    }
-
-    fn bury(&mut self, source: Topic, lane: Lane, record: &Record, error: &Unreadable) {
-        tracing::warn!(schema = self.schema, %source, %lane, seq = record.seq, kind = %record.kind, %error, "record put to the dead letters");
-        self.pending.letters.push(letter(source, lane, record.seq, error.to_string(), Some(record), None, None));
-    }
-}
-
-fn letter(
-    source: Topic,
-    lane: Lane,
-    place: i64,
-    reason: String,
-    record: Option<&Record>,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-) -> Letter {
-    Letter {
-        id: Uuid::now_v7(),
-        source,
-        lane,
-        place,
-        reason,
-        kind: record.map(|record| record.kind.to_string()),
-        key: key.or_else(|| record.map(|record| record.key().as_bytes().to_owned())),
-        payload: payload.or_else(|| record.map(|record| record.data.to_vec())),
-        at: Utc::now(),
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use contract::Lane;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{Failure, Outcome, Pending, Writer};
 use crate::{
@@ -55,18 +56,16 @@ impl<M: Model> Writer<M> {
     /// The lanes' last sequences, checked: every lane exists, and those whose records we apply are still ours.
     fn heads(&self, rows: &[Row], batch: &Pending<M>, expected: usize) -> Result<BTreeMap<Lane, i64>, Failure<M>> {
         let mut heads = BTreeMap::new();
-        let mut lost = Vec::new();
+        let mut epochs = Vec::with_capacity(rows.len());
         for row in rows {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
             heads.insert(lane, row.get(2));
-            let ours = self.owned.get(&lane).is_some_and(|owned| owned.epoch == row.get::<_, i64>(1));
-            if !ours && batch.reach.keys().any(|(_, reached)| *reached == lane) {
-                lost.push(lane);
-            }
+            epochs.push((lane, row.get(1)));
         }
         if heads.len() != expected {
             return Err(Failure::Broken(format!("{} of {expected} lanes exist", heads.len())));
         }
+        let lost = self.holding.lost(&batch.reach, epochs);
         if lost.is_empty() { Ok(heads) } else { Err(Failure::Lost(lost)) }
     }
 
@@ -77,24 +76,14 @@ impl<M: Model> Writer<M> {
         loaded: Vec<Vec<Row>>,
         heads: &BTreeMap<Lane, i64>,
     ) -> Result<(Outcome<M>, Vec<Query>), String> {
-        let mut appended = Vec::with_capacity(batch.items.len());
         if batch.items.is_empty() {
-            return Ok((Outcome { answers: Vec::new(), rows: None, appended }, Vec::new()));
+            return Ok((Outcome { answers: Vec::new(), rows: None, appended: Vec::new() }, Vec::new()));
         }
         let mut rows = self.model.rows(loaded).map_err(|error| error.to_string())?;
-        let now = Utc::now();
-        let mut answers = Vec::with_capacity(batch.items.len());
-        for item in &batch.items {
-            let (cause, trace) = (item.origin.cause(), item.origin.trace());
-            let mut decision = Decision { cause, trace, ..Decision::new(now, item.lane, &mut appended) };
-            answers.push(self.model.decide(&mut rows, &item.command, &mut decision));
-        }
-        let mut next = heads.clone();
-        for record in &mut appended {
-            let seq = next.get_mut(&record.lane).ok_or("an event was appended to a lane that is not locked")?;
-            *seq += 1;
-            record.seq = *seq;
-        }
+        let decide =
+            |command: &M::Command, decision: &mut Decision<'_>| self.model.decide(&mut rows, command, decision);
+        let decided = batch.decide(Utc::now(), heads, &mut Uuid::now_v7, decide);
+        let (answers, appended) = decided.map_err(|error| error.to_string())?;
         let writes = self.model.write(&rows);
         Ok((Outcome { answers, rows: Some(rows), appended }, writes))
     }
@@ -112,7 +101,7 @@ impl<M: Model> Writer<M> {
         };
         let events = EventColumns::of(&outcome.appended);
         let ends = LaneColumns::of(heads, &outcome.appended, &self.outlet);
-        let inboxes = InboxColumns::of(&batch.reach, |source, lane| self.stored(source, lane));
+        let inboxes = InboxColumns::of(&batch.reach, |source, lane| self.holding.stored(source, lane));
         let letters = LetterColumns::of(&batch.letters);
         let mut trip = Trip::new(session);
         if !outcome.appended.is_empty() {

@@ -3,13 +3,8 @@
 use contract::{Lane, Topic};
 use tokio_postgres::Row;
 
-use super::{Doors, Owned, Writer};
-use crate::{
-    Model,
-    inbox::{Inbox, Position},
-    schema,
-    transport::Control,
-};
+use super::{Doors, Writer};
+use crate::{Model, inbox::Position, schema, transport::Control};
 
 impl<M: Model> Writer<M> {
     pub(super) async fn control(&mut self, control: Control, doors: &mut Doors<M>) {
@@ -58,22 +53,17 @@ impl<M: Model> Writer<M> {
 
         for row in &claimed {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
-            let at = |topic: &Topic| (*topic, Inbox::at(stored(&inboxes, *topic, lane)));
-            let owned = Owned { epoch: row.get(1), inboxes: self.sources.iter().map(at).collect() };
-            self.owned.insert(lane, owned);
+            let at = self.sources.iter().map(|topic| (*topic, stored(&inboxes, *topic, lane)));
+            self.holding.take(lane, row.get(1), at);
             self.outlet.own(lane, row.get(3), row.get(2));
         }
         self.tell_owned();
-        let positions = self
-            .owned
-            .iter()
-            .flat_map(|(lane, owned)| owned.inboxes.iter().map(|(topic, inbox)| (*topic, *lane, inbox.accepted)));
-        Ok(positions.collect())
+        Ok(self.holding.positions().collect())
     }
 
     pub(super) async fn release(&mut self, lanes: Vec<Lane>) {
         let held: Vec<(Lane, i64)> =
-            lanes.into_iter().filter_map(|lane| self.owned.get(&lane).map(|owned| (lane, owned.epoch))).collect();
+            lanes.into_iter().filter_map(|lane| Some((lane, self.holding.epoch(lane)?))).collect();
         if held.is_empty() {
             return;
         }
@@ -94,15 +84,15 @@ impl<M: Model> Writer<M> {
 
     pub(super) fn disown(&mut self, lanes: &[Lane]) {
         for lane in lanes {
-            self.owned.remove(lane);
+            self.holding.let_go(*lane);
             self.outlet.disown(*lane);
         }
         self.tell_owned();
     }
 
     fn tell_owned(&self) {
-        self.metrics.lanes_owned.set(i64::try_from(self.owned.len()).unwrap_or(i64::MAX));
-        self.owned_lanes.send_replace(self.owned.keys().copied().collect());
+        self.metrics.lanes_owned.set(i64::try_from(self.holding.count()).unwrap_or(i64::MAX));
+        self.owned_lanes.send_replace(self.holding.lanes().collect());
     }
 }
 

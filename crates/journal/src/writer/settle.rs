@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use contract::{Lane, Topic};
 use tokio_postgres::error::SqlState;
 
-use super::{Doors, Failure, Outcome, Pending, Writer, letter};
+use super::{Doors, Failure, Outcome, Pending, Writer};
 use crate::{
     Model, Refused,
-    batch::{Batch, Origin, Reach},
+    batch::{Batch, Letter, Origin},
     session::{ROUND_TRIP, TripError, described, reconnected, witnessed},
 };
 
@@ -20,7 +19,7 @@ impl<M: Model> Writer<M> {
         if batch.items.is_empty() && batch.letters.is_empty() {
             return;
         }
-        batch.reach = self.dirty();
+        batch.reach = self.holding.dirty();
         self.begun_at = Instant::now();
         self.pace.observe(batch.items.len(), self.begun_at);
         self.settle(batch, doors).await;
@@ -29,7 +28,7 @@ impl<M: Model> Writer<M> {
     /// Stores positions that moved without anything to settle, so that others see how far this service has read.
     pub(super) async fn flush(&mut self, doors: &mut Doors<M>) {
         self.ask_once_more();
-        let reach = self.dirty();
+        let reach = self.holding.dirty();
         if !reach.is_empty() && self.pending.items.is_empty() && self.pending.letters.is_empty() {
             self.settle(Batch { items: Vec::new(), letters: Vec::new(), reach }, doors).await;
         }
@@ -37,26 +36,9 @@ impl<M: Model> Writer<M> {
 
     /// Repeats the requests to send again that were not heard.
     fn ask_once_more(&mut self) {
-        let now = Instant::now();
-        for (lane, owned) in &mut self.owned {
-            for (source, inbox) in &mut owned.inboxes {
-                if inbox.asks_once_more(now) {
-                    self.outlet.ask_again(*source, *lane, inbox.accepted.seq + 1);
-                }
-            }
+        for (source, lane, seq) in self.holding.ask_once_more(Instant::now()) {
+            self.outlet.ask_again(source, lane, seq);
         }
-    }
-
-    pub(super) fn stored(&self, source: Topic, lane: Lane) -> i64 {
-        self.owned.get(&lane).and_then(|owned| owned.inboxes.get(&source)).map_or(0, |inbox| inbox.stored.seq)
-    }
-
-    fn dirty(&self) -> Reach {
-        let inboxes = self
-            .owned
-            .iter()
-            .flat_map(|(lane, owned)| owned.inboxes.iter().map(|(topic, inbox)| ((*topic, *lane), inbox)));
-        inboxes.filter(|(_, inbox)| inbox.is_dirty()).map(|(key, inbox)| (key, inbox.accepted)).collect()
     }
 
     /// Settles a batch, whatever it takes: again after a lost connection, without the lanes that were lost, or in halves
@@ -125,15 +107,7 @@ impl<M: Model> Writer<M> {
         match batch.items.pop().map(|item| item.origin) {
             Some(Origin::Caller { answer, .. }) => drop(answer.send(Err(Refused::Failed))),
             Some(Origin::Record { source, record, .. }) => {
-                batch.letters.push(letter(
-                    source,
-                    record.lane,
-                    record.seq,
-                    error.to_owned(),
-                    Some(&record),
-                    None,
-                    None,
-                ));
+                batch.letters.push(Letter::of(source, record.lane, record.seq, error.to_owned(), &record));
             }
             None => {
                 let reason = "the journal's own rows cannot be written; see the log";
@@ -149,11 +123,9 @@ impl<M: Model> Writer<M> {
         self.health.up();
         self.metrics.batch_items.observe(f64::from(u32::try_from(batch.items.len()).unwrap_or(u32::MAX)));
         self.metrics.appended.inc_by(outcome.appended.len() as u64);
+        self.holding.stored_up_to(&batch.reach);
         for ((source, lane), position) in &batch.reach {
-            if let Some(inbox) = self.owned.get_mut(lane).and_then(|owned| owned.inboxes.get_mut(source)) {
-                inbox.stored = *position;
-                self.outlet.read_up_to(*source, *lane, position.offset);
-            }
+            self.outlet.read_up_to(*source, *lane, position.offset);
         }
         if !batch.letters.is_empty() {
             self.outlet.letters_waiting();

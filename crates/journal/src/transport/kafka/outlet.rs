@@ -1,7 +1,6 @@
 //! Publishing: straight from memory after the commit, in lane order; from the database whenever memory does not have it.
 //!
-//! The producer keeps its own copy of what is on its way, so a lane here is three numbers: how far it was handed over,
-//! how far the broker has it, how far it is written.
+//! The producer keeps its own copy of what is on its way, so a lane here is the numbers of [`Outgoing`].
 
 mod letters;
 mod relay;
@@ -26,8 +25,14 @@ use rdkafka::{
 use tokio::time::{sleep, timeout};
 
 use super::producer_config;
-use crate::{hints::Notifier, metrics::JournalMetrics, record, settings::KafkaSettings};
-use relay::{LaneState, Relay, Reports, opaque};
+use crate::{
+    hints::Notifier,
+    metrics::JournalMetrics,
+    outgoing::{Fresh, Outgoing},
+    record,
+    settings::KafkaSettings,
+};
+use relay::{Relay, Reports, opaque};
 
 /// Events read from the database at once when a lane is behind.
 const CATCH_UP_EVENTS: i64 = 1000;
@@ -35,8 +40,6 @@ const CATCH_UP_EVENTS: i64 = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Pause when the producer's queue is full, or after a delivery failed.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A request to send again is ignored this long after the lane went back: what was asked for is on its way.
-const GO_BACK_PAUSE: Duration = Duration::from_millis(500);
 /// How long a lane that is given away is waited for.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often the brokers are asked whether they are there, and how long they may take.
@@ -127,21 +130,16 @@ impl KafkaOutlet {
             let Some(state) = lanes.get_mut(record.lane.index()) else {
                 continue;
             };
-            if !state.owned {
-                foreign = true;
-                continue;
+            match state.written(record.seq) {
+                Fresh::Foreign => foreign = true,
+                Fresh::Known => {}
+                Fresh::Next if self.send(record) => state.sent = record.seq,
+                // Another process appended in between, or the queue is full: the database has it.
+                Fresh::Next | Fresh::Beyond => {
+                    state.behind = true;
+                    self.relay.work.notify_one();
+                }
             }
-            state.end = state.end.max(record.seq);
-            if state.behind || record.seq <= state.sent {
-                continue;
-            }
-            // Another process appended in between, or the queue is full: the database has it.
-            if record.seq != state.sent + 1 || !self.send(record) {
-                state.behind = true;
-                self.relay.work.notify_one();
-                continue;
-            }
-            state.sent = record.seq;
         }
         if let (true, Some(others)) = (foreign, &self.others) {
             others.appended();
@@ -170,15 +168,7 @@ impl KafkaOutlet {
     /// A lane is ours.
     pub fn own(&self, lane: Lane, published: i64, last: i64) {
         if let Some(state) = self.relay.lanes().get_mut(lane.index()) {
-            *state = LaneState {
-                owned: true,
-                sent: published,
-                acked: published,
-                end: last,
-                behind: published < last,
-                went_back_at: None,
-                rest: None,
-            };
+            *state = Outgoing::ours(published, last);
         }
         self.relay.work.notify_one();
     }
@@ -186,8 +176,7 @@ impl KafkaOutlet {
     /// A lane is not ours any more.
     pub fn disown(&self, lane: Lane) {
         if let Some(state) = self.relay.lanes().get_mut(lane.index()) {
-            state.owned = false;
-            state.behind = false;
+            state.disown();
         }
     }
 
@@ -208,18 +197,10 @@ impl KafkaOutlet {
 
     /// Someone misses records of a lane from `seq` on.
     pub fn send_again(&self, lane: Lane, seq: i64) {
-        let now = Instant::now();
         let mut lanes = self.relay.lanes();
-        let Some(state) = lanes.get_mut(lane.index()) else {
-            return;
-        };
-        let resting = state.went_back_at.is_some_and(|at| now - at < GO_BACK_PAUSE);
-        if !state.owned || resting || seq < 1 || seq > state.sent {
+        if !lanes.get_mut(lane.index()).is_some_and(|state| state.send_again(seq, Instant::now())) {
             return;
         }
-        state.went_back_at = Some(now);
-        state.sent = seq - 1;
-        state.behind = true;
         drop(lanes);
         tracing::warn!(schema = self.schema, %lane, seq, "a consumer misses records; the lane is published again");
         self.metrics.republished.inc();
@@ -285,8 +266,7 @@ impl KafkaOutlet {
                 tracing::warn!(schema = self.schema, "producer renewed");
                 *self.producer.write().unwrap_or_else(PoisonError::into_inner) = renewed;
                 for state in self.relay.lanes().iter_mut().filter(|state| state.owned) {
-                    state.sent = state.acked;
-                    state.behind = true;
+                    state.start_over();
                 }
             }
             Err(error) => {
@@ -307,8 +287,8 @@ impl KafkaOutlet {
         let ends = "SELECT lane, last_seq FROM lane_head";
         for row in client.query(ends, &[]).await.map_err(|error| error.to_string())? {
             let lane = usize::from(row.get::<_, i16>(0).unsigned_abs());
-            if let Some(state) = self.relay.lanes().get_mut(lane).filter(|state| state.owned) {
-                state.end = state.end.max(row.get(1));
+            if let Some(state) = self.relay.lanes().get_mut(lane) {
+                state.ends_at(row.get(1));
             }
         }
         loop {
@@ -325,12 +305,11 @@ impl KafkaOutlet {
         }
     }
 
-    /// The lanes to read from the database, and from where. A lane that a writer finished meanwhile is let go.
+    /// The lanes to read from the database, and from where.
     fn behind(&self) -> Vec<(Lane, i64)> {
         let mut behind = Vec::new();
         for (lane, state) in (0..).map(Lane).zip(self.relay.lanes().iter_mut()) {
-            state.behind = state.owned && state.sent < state.end;
-            if state.behind {
+            if state.lags() {
                 behind.push((lane, state.sent));
             }
         }
@@ -344,8 +323,8 @@ impl KafkaOutlet {
             let Some(state) = lanes.get_mut(record.lane.index()) else {
                 continue;
             };
-            // The lane was given away or went back meanwhile: the next round sees to it.
-            if !state.owned || record.seq != state.sent + 1 {
+            // What the lane does not go on with is seen to by the next round.
+            if !state.continues_with(record.seq) {
                 continue;
             }
             if !self.send(record) {

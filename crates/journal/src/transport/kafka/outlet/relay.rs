@@ -1,11 +1,8 @@
-//! How far each lane has come, and what the broker reports of it.
+//! What the broker reports of each lane.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use contract::{Lane, Lanes};
@@ -16,61 +13,11 @@ use rdkafka::{
 };
 use tokio::sync::Notify;
 
-/// How long a lane is quiet before its last event is sent again, and how long at most between two such repeats.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_mins(1);
-
-/// A lane's way to the broker.
-#[derive(Default)]
-pub(super) struct LaneState {
-    pub owned: bool,
-    /// The last sequence handed to the producer.
-    pub sent: i64,
-    /// The last sequence that the broker acknowledged.
-    pub acked: i64,
-    /// The last sequence known to be written.
-    pub end: i64,
-    /// Memory does not have what comes next: read it from the database.
-    pub behind: bool,
-    pub went_back_at: Option<Instant>,
-    pub rest: Option<Rest>,
-}
-
-impl LaneState {
-    /// Whether the lane has been quiet for so long that its last event is due to be sent once more.
-    pub fn repeats(&mut self, now: Instant) -> bool {
-        if !self.owned || self.behind || self.sent == 0 {
-            self.rest = None;
-            return false;
-        }
-        match &mut self.rest {
-            Some(rest) if rest.seq == self.sent => {
-                let due = now >= rest.repeat_at;
-                if due {
-                    rest.pause = (rest.pause * 2).min(LONGEST_REST);
-                    rest.repeat_at = now + rest.pause;
-                }
-                due
-            }
-            rest => {
-                *rest = Some(Rest { seq: self.sent, repeat_at: now + SHORTEST_REST, pause: SHORTEST_REST });
-                false
-            }
-        }
-    }
-}
-
-/// A lane at its end. Brokers that lost what they had acknowledged leave no gap when nothing follows; so the last event
-/// is sent again, less and less often: a duplicate to whoever has it, a gap to whoever misses what was before.
-pub(super) struct Rest {
-    seq: i64,
-    repeat_at: Instant,
-    pause: Duration,
-}
+use crate::outgoing::Outgoing;
 
 /// What the delivery reports and the writer share.
 pub(super) struct Relay {
-    lanes: Mutex<Vec<LaneState>>,
+    lanes: Mutex<Vec<Outgoing>>,
     pub work: Notify,
     pub broken: AtomicBool,
     /// The client says that no broker can be reached.
@@ -80,7 +27,7 @@ pub(super) struct Relay {
 impl Relay {
     /// No lane is ours yet.
     pub fn new(lanes: Lanes) -> Self {
-        let lanes = lanes.all().map(|_| LaneState::default()).collect();
+        let lanes = lanes.all().map(|_| Outgoing::default()).collect();
         Self {
             lanes: Mutex::new(lanes),
             work: Notify::new(),
@@ -89,30 +36,15 @@ impl Relay {
         }
     }
 
-    pub fn lanes(&self) -> MutexGuard<'_, Vec<LaneState>> {
+    pub fn lanes(&self) -> MutexGuard<'_, Vec<Outgoing>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The broker has `seq`. What it has beyond a failed one does not count: that is sent again after it.
-    fn acknowledge(&self, lane: Lane, seq: i64) {
-        if let Some(state) = self.lanes().get_mut(lane.index())
-            && seq == state.acked + 1
-        {
-            state.acked = seq;
-        }
     }
 
     /// Goes back to `seq`: it and what follows is sent again, from the database. `false` if the lane was there already.
     fn go_back(&self, lane: Lane, seq: i64) -> bool {
-        let mut lanes = self.lanes();
-        let Some(state) = lanes.get_mut(lane.index()).filter(|state| state.sent >= seq) else {
-            return false;
-        };
-        state.sent = seq - 1;
-        state.behind = true;
-        drop(lanes);
+        let went = self.lanes().get_mut(lane.index()).is_some_and(|state| state.go_back(seq));
         self.work.notify_one();
-        true
+        went
     }
 }
 
@@ -150,7 +82,11 @@ impl ProducerContext for Reports {
         let lane = Lane(u16::try_from(index).unwrap_or(0));
         let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
         match result {
-            Ok(_) => self.0.acknowledge(lane, seq),
+            Ok(_) => {
+                if let Some(state) = self.0.lanes().get_mut(index) {
+                    state.acknowledged(seq);
+                }
+            }
             Err((error, message)) => {
                 if self.0.go_back(lane, seq) {
                     tracing::warn!(topic = message.topic(), %lane, seq, %error, "delivery failed; the lane goes back");
