@@ -122,10 +122,14 @@ impl Keys {
         self.0.insert(key.name(), Entry { used: Used { key, stream, version }, now: Some(now) });
     }
 
+    /// The keys that were used in this batch, and when; in no order.
+    pub fn new_ones(&self) -> impl Iterator<Item = (&Used, DateTime<Utc>)> {
+        self.0.values().filter_map(|entry| Some((&entry.used, entry.now?)))
+    }
+
     /// Stores the keys that were used in this batch; nothing to store when there are none.
     pub fn write(&self) -> Option<Query> {
-        let new: Vec<(&Used, DateTime<Utc>)> =
-            self.0.values().filter_map(|entry| Some((&entry.used, entry.now?))).collect();
+        let new: Vec<(&Used, DateTime<Utc>)> = self.new_ones().collect();
         (!new.is_empty()).then(|| {
             Query::new(INSERT)
                 .bind_each(&new, |(used, _)| used.key.scope.clone())

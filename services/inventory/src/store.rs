@@ -88,6 +88,18 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The command.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// What makes it repeatable.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+}
+
 impl From<Command> for Request {
     fn from(command: Command) -> Self {
         Self { command, key: None }

@@ -106,14 +106,7 @@ impl Model for Notices {
     }
 
     fn decide(&self, rows: &mut Rows, tell: &Tell, decision: &mut Decision<'_>) {
-        let told = rows.told.entry(tell.order_id).or_default();
-        for event in notice::decide(told, tell) {
-            let notice = notice::evolve(Uuid::now_v7(), tell.lane, decision.now(), &event);
-            // The order is the subject, and so the key: its notices stay in its lane.
-            decision.append_about(&tell.order_id.to_string(), notice.id, FIRST_VERSION, &event);
-            told.insert((notice.kind, notice.channel));
-            rows.raised.push(notice);
-        }
+        rows.settle(tell, decision);
     }
 
     fn write(&self, rows: &Rows) -> Vec<Query> {
@@ -124,6 +117,30 @@ impl Model for Notices {
         for notice in rows.raised {
             let about = About { kind: notice.kind.as_str(), channel: notice.channel.as_str() };
             self.raised.get_or_create(&about).inc();
+        }
+    }
+}
+
+impl Rows {
+    /// What these orders' customers were told.
+    pub fn of(told: impl IntoIterator<Item = (Uuid, Told)>) -> Self {
+        Self { told: told.into_iter().collect(), raised: Vec::new() }
+    }
+
+    /// What the batch adds.
+    pub fn raised(&self) -> &[Notice] {
+        &self.raised
+    }
+
+    /// Tells one customer, unless that was done before.
+    pub fn settle(&mut self, tell: &Tell, decision: &mut Decision<'_>) {
+        let told = self.told.entry(tell.order_id).or_default();
+        for event in notice::decide(told, tell) {
+            let notice = notice::evolve(decision.fresh_id(), tell.lane, decision.now(), &event);
+            // The order is the subject, and so the key: its notices stay in its lane.
+            decision.append_about(&tell.order_id.to_string(), notice.id, FIRST_VERSION, &event);
+            told.insert((notice.kind, notice.channel));
+            self.raised.push(notice);
         }
     }
 }

@@ -162,22 +162,12 @@ impl Model for Orders {
 
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
         let mut results = results.into_iter();
-        let mut rows = Rows::default();
-        for row in results.next().unwrap_or_default() {
-            let order = read_row(&row)?;
-            rows.orders.insert(order.shown.id, Kept::stored(order));
-        }
-        rows.keys = Keys::read(&results.next().unwrap_or_default())?;
-        Ok(rows)
+        let orders = results.next().unwrap_or_default().iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Rows::of(orders, Keys::read(&results.next().unwrap_or_default())?))
     }
 
     fn decide(&self, rows: &mut Rows, command: &Command, decision: &mut Decision<'_>) -> Answer {
-        let now = decision.now();
-        match command {
-            Command::Place(placing) => rows.place(placing, self.policy, now, decision),
-            Command::Change { order, command } => rows.change(*order, command, now, decision),
-            Command::Learn { order, fact } => rows.learn(*order, fact, self.policy, now, decision),
-        }
+        rows.settle(command, self.policy, decision)
     }
 
     fn write(&self, rows: &Rows) -> Vec<Query> {
@@ -195,20 +185,21 @@ impl Model for Orders {
 }
 
 /// The idempotency key `text` for a request to place this order.
-pub(crate) fn key(text: &str, place: &Place) -> Key {
+pub fn key(text: &str, place: &Place) -> Key {
     Key::of(KEY_SCOPE, text, place)
 }
 
 impl Command {
     /// The order that must be loaded.
-    fn existing_order(&self) -> Option<Uuid> {
+    pub fn existing_order(&self) -> Option<Uuid> {
         match self {
             Self::Place(_) => None,
             Self::Change { order, .. } | Self::Learn { order, .. } => Some(*order),
         }
     }
 
-    fn key(&self) -> Option<&Key> {
+    /// What makes it repeatable.
+    pub fn key(&self) -> Option<&Key> {
         match self {
             Self::Place(placing) => placing.key.as_ref(),
             Self::Change { .. } | Self::Learn { .. } => None,
@@ -217,6 +208,32 @@ impl Command {
 }
 
 impl Rows {
+    /// The rows of these orders, and the keys that were used before.
+    pub fn of(orders: impl IntoIterator<Item = Order>, keys: Keys) -> Self {
+        let orders = orders.into_iter().map(|order| (order.shown.id, Kept::stored(order))).collect();
+        Self { orders, keys, ignored: Vec::new() }
+    }
+
+    /// The orders as they are now.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values().map(|kept| &*kept.order)
+    }
+
+    /// The keys of the batch.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Settles one command.
+    pub fn settle(&mut self, command: &Command, policy: Policy, decision: &mut Decision<'_>) -> Answer {
+        let now = decision.now();
+        match command {
+            Command::Place(placing) => self.place(placing, policy, now, decision),
+            Command::Change { order, command } => self.change(*order, command, now, decision),
+            Command::Learn { order, fact } => self.learn(*order, fact, policy, now, decision),
+        }
+    }
+
     fn place(&mut self, placing: &Placing, policy: Policy, now: DateTime<Utc>, decision: &mut Decision<'_>) -> Answer {
         if let Some(answer) = placing.key.as_ref().and_then(|key| self.again(key)) {
             return answer;

@@ -21,9 +21,9 @@ use uuid::Uuid;
 
 use crate::calls::Calls;
 use crate::messages;
-use crate::payment::{Command, Payment, Posting, Rejection, postings};
+use crate::payment::{Call, Command, Payment, Posting, Rejection, postings};
 
-use entry::Entry;
+pub use entry::{Changed, Entry, Work};
 pub use reads::{open, order_of};
 pub use rows::{ACCOUNTS, LEDGER, PAYMENTS, read_account, read_payment, read_posting};
 
@@ -170,17 +170,11 @@ impl Model for Accounts {
 
     fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
         let mut results = results.into_iter();
-        let mut rows = Rows::default();
-        for row in results.next().unwrap_or_default() {
-            let entry = rows::read_entry(&row)?;
-            rows.entries.insert(entry.account.order, entry);
-        }
-        rows.keys = Keys::read(&results.next().unwrap_or_default())?;
-        Ok(rows)
+        let entries = results.next().unwrap_or_default().iter().map(rows::read_entry).collect::<Result<Vec<_>, _>>()?;
+        Ok(Rows::of(entries, Keys::read(&results.next().unwrap_or_default())?))
     }
 
     fn decide(&self, rows: &mut Rows, request: &Request, decision: &mut Decision<'_>) -> Answer {
-        rows.now = decision.now();
         rows.settle(request, decision)
     }
 
@@ -190,21 +184,50 @@ impl Model for Accounts {
 
     fn committed(&self, rows: Rows) {
         self.ignored.inc_by(rows.ignored);
-        let anew = rows.entries.into_values().filter(Entry::asks_anew);
-        for (call, trace) in anew.filter_map(|entry| Some((entry.account.next_call()?, entry.trace))) {
+        for (call, trace) in rows.into_calls() {
             self.calls.offer(call, trace);
         }
     }
 }
 
 impl Rows {
-    fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
+    /// The rows of these accounts, and the keys that were used before.
+    pub fn of(entries: impl IntoIterator<Item = Entry>, keys: Keys) -> Self {
+        let entries = entries.into_iter().map(|entry| (entry.account.order, entry)).collect();
+        Self { entries, keys, ..Self::default() }
+    }
+
+    /// The accounts as they are now.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// What the batch posts to the ledger.
+    pub fn postings(&self) -> impl Iterator<Item = &Posting> {
+        self.postings.iter().map(|(posting, _)| posting)
+    }
+
+    /// The keys of the batch.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What the provider is to be asked that it was not being asked before the batch, and the trace context of what makes
+    /// it be asked.
+    pub fn into_calls(self) -> impl Iterator<Item = (Call, Option<Box<str>>)> {
+        let anew = self.entries.into_values().filter(Entry::asks_anew);
+        anew.filter_map(|entry| Some((entry.account.next_call()?, entry.trace)))
+    }
+
+    /// Settles one request.
+    pub fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
+        self.now = decision.now();
         if let Some(answer) = request.key.as_ref().and_then(|key| self.again(key)) {
             return answer;
         }
         let (order, now) = (request.order, self.now);
         let entry = self.entries.entry(order).or_insert_with(|| Entry::absent(order));
-        let events = match entry.account.decide(&request.command, Uuid::now_v7()) {
+        let events = match entry.account.decide(&request.command, decision.fresh_id()) {
             Ok(events) => events,
             Err(Rejection::Stale) => {
                 // Counted when the batch is durable: until then it may be decided again.

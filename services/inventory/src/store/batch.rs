@@ -31,24 +31,24 @@ struct Stored {
 
 impl Rows {
     /// Takes in a product that is stored.
-    pub(super) fn take_product(&mut self, product: ProductId, balance: Balance) {
+    pub fn take_product(&mut self, product: ProductId, balance: Balance) {
         self.stored.products.insert(product.clone(), balance.version);
         self.stock.products.insert(product, balance);
     }
 
     /// Takes in a hold that is stored.
-    pub(super) fn take_hold(&mut self, order: Uuid, hold: Hold) {
+    pub fn take_hold(&mut self, order: Uuid, hold: Hold) {
         self.stored.holds.insert(order, hold.version);
         self.stock.holds.insert(order, hold);
     }
 
     /// Takes in the keys that are stored.
-    pub(super) fn take_keys(&mut self, keys: Keys) {
+    pub fn take_keys(&mut self, keys: Keys) {
         self.keys = keys;
     }
 
     /// Settles one request.
-    pub(super) fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
+    pub fn settle(&mut self, request: &Request, decision: &mut Decision<'_>) -> Answer {
         if let Some(answer) = request.key.as_ref().and_then(|key| self.again(key)) {
             return answer;
         }
@@ -122,8 +122,13 @@ impl Rows {
         self.stock.holds.iter().filter(|(order, hold)| changed(*order, hold.version)).collect()
     }
 
+    /// The balances and holds as they are now.
+    pub fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
     /// The keys of the batch.
-    pub(super) fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &Keys {
         &self.keys
     }
 }

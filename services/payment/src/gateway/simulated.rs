@@ -22,9 +22,7 @@ use tokio_postgres::Row;
 use crate::gateway::Gateway;
 use crate::payment::{Call, CallError, Outcome};
 
-#[cfg(test)]
-pub(crate) use charge::settle;
-pub use charge::{Charge, ChargeStatus};
+pub use charge::{Charge, ChargeStatus, settle};
 use desk::Desk;
 
 /// The schema that the provider keeps its charges in.

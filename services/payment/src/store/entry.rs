@@ -10,7 +10,7 @@ use crate::calls::PATIENCE;
 use crate::payment::{Account, Command, Payment, Step, concerns_terms, pause, payment_of};
 
 /// An account within a batch.
-pub(crate) struct Entry {
+pub struct Entry {
     /// The account as it stands.
     pub account: Account,
     /// Whether the account has no row yet.
@@ -33,7 +33,7 @@ struct Latest {
 
 /// What an attempt's row holds beside the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Work {
+pub struct Work {
     /// The order's lane.
     pub lane: Lane,
     /// The number in the order's stream of the latest event about the attempt.
@@ -47,7 +47,7 @@ pub(crate) struct Work {
 }
 
 /// An attempt whose row changes.
-pub(crate) struct Changed<'e> {
+pub struct Changed<'e> {
     /// The order it pays.
     pub order: Uuid,
     /// The attempt.
@@ -103,6 +103,11 @@ impl Entry {
         latest.work.due_at = now + pause(*payment, latest.work.tries);
         latest.is_changed = true;
         true
+    }
+
+    /// What the latest attempt's row holds beside the attempt.
+    pub fn work(&self) -> Option<&Work> {
+        self.latest.as_ref().map(|latest| &latest.work)
     }
 
     /// Whether the provider is to be asked something that it was not being asked before the batch.

@@ -77,7 +77,7 @@ impl Charge {
 
 /// What a request makes of the charge under its key, and the answer. A request that was done before changes nothing and is
 /// answered as it was then.
-pub(crate) fn settle(charge: Option<Charge>, call: &Call) -> (Option<Charge>, Result<Outcome, CallError>) {
+pub fn settle(charge: Option<Charge>, call: &Call) -> (Option<Charge>, Result<Outcome, CallError>) {
     match charge {
         None => begin(call),
         Some(charge) if !charge.is_for(call) => {
