@@ -4,7 +4,7 @@ pub mod simulated;
 
 use std::future::Future;
 
-use crate::payment::{Call, CallError, Outcome};
+use crate::payment::{Call, CallError, Reply};
 
 /// A payment provider.
 ///
@@ -13,5 +13,5 @@ use crate::payment::{Call, CallError, Outcome};
 /// will be, not even when the request to hold it is still on its way.
 pub trait Gateway: Send + Sync + 'static {
     /// Asks the provider. Whoever asks bounds how long it waits and how much it asks at once.
-    fn ask(&self, call: &Call) -> impl Future<Output = Result<Outcome, CallError>> + Send;
+    fn ask(&self, call: &Call) -> impl Future<Output = Result<Reply, CallError>> + Send;
 }

@@ -19,7 +19,7 @@ use contract::payment::{Expected, PaymentEvent, Started};
 use uuid::Uuid;
 
 pub use attempt::{Payment, Status, payment_of};
-pub use call::{Call, CallError, Outcome, Step, pause};
+pub use call::{Call, CallError, Outcome, Reply, Step, pause};
 pub use ledger::{Kind, LedgerAccount, Posting, postings};
 
 /// Where an order's payment stands: the fold of the events of its stream.

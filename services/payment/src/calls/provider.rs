@@ -35,22 +35,22 @@ impl<G: Gateway> Provider<G> {
 
     /// Asks the provider. One that never heard of a request gets it again under the same key if it is wanted still.
     pub async fn ask(&self, call: &Call) -> Result<Outcome, CallError> {
-        match self.ask_once(call).await {
-            Ok(Outcome::NotFound) if call.step == Step::Inquire && call.wanted => {
-                self.ask_once(&Call { step: Step::Authorize, ..call.clone() }).await
-            }
-            answer => answer,
+        let answer = self.ask_once(call).await;
+        match call.again(&answer) {
+            Some(again) => self.ask_once(&again).await,
+            None => answer,
         }
     }
 
     async fn ask_once(&self, call: &Call) -> Result<Outcome, CallError> {
         let began = Instant::now();
-        let result = timeout(CALL_TIMEOUT, self.gateway.ask(call)).await.unwrap_or(Err(CallError::Timeout));
+        let reply = timeout(CALL_TIMEOUT, self.gateway.ask(call)).await.unwrap_or(Err(CallError::Timeout));
+        let result = reply.and_then(|reply| call.understand(reply));
         let asked = Asked { step: call.step.as_str(), outcome: named(&result) };
         self.seconds.get_or_create(&asked).observe(began.elapsed().as_secs_f64());
         let (order, payment, step) = (call.order, call.key, call.step.as_str());
         match &result {
-            Err(refused @ CallError::Refused(_)) => {
+            Err(refused @ (CallError::Refused(_) | CallError::OtherAmount)) => {
                 error!(%order, %payment, step, error = %refused, "payment is stuck");
             }
             // Whoever is connected to the provider says so once; these come by the thousand.
@@ -72,6 +72,7 @@ fn named(result: &Result<Outcome, CallError>) -> &'static str {
         Ok(Outcome::Refunded) => "refunded",
         Err(CallError::Timeout) => "timeout",
         Err(CallError::Unavailable) => "unavailable",
+        Err(CallError::OtherAmount) => "other_amount",
         Err(CallError::Refused(_)) => "refused",
     }
 }
@@ -85,15 +86,17 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::payment::Reply;
 
     /// A provider that never got a request until it was inquired about.
     #[derive(Default)]
     struct Forgetful(Mutex<Vec<(Step, Uuid)>>);
 
     impl Gateway for Forgetful {
-        async fn ask(&self, call: &Call) -> Result<Outcome, CallError> {
+        async fn ask(&self, call: &Call) -> Result<Reply, CallError> {
             self.0.lock().expect("nobody panicked").push((call.step, call.key));
-            Ok(if call.step == Step::Inquire { Outcome::NotFound } else { Outcome::Authorized })
+            let outcome = if call.step == Step::Inquire { Outcome::NotFound } else { Outcome::Authorized };
+            Ok(Reply { outcome, amount: call.amount })
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_postgres::Row;
 
 use crate::gateway::Gateway;
-use crate::payment::{Call, CallError, Outcome};
+use crate::payment::{Call, CallError, Outcome, Reply};
 
 pub use charge::{Charge, ChargeStatus, settle};
 use desk::Desk;
@@ -90,14 +90,15 @@ impl Simulated {
 }
 
 impl Gateway for Simulated {
-    async fn ask(&self, call: &Call) -> Result<Outcome, CallError> {
+    async fn ask(&self, call: &Call) -> Result<Reply, CallError> {
         let (answer, answered) = oneshot::channel();
         let visit = Visit { call: call.clone(), answer };
         self.desk.send(visit).await.map_err(|_| CallError::Unavailable)?;
+        // It settles no request about another amount than the one before under the same key.
         let answer = answered.await.unwrap_or(Err(CallError::Unavailable))?;
         let (delay, arrives) = charge::delivery(call);
         sleep(delay).await;
-        if arrives { Ok(answer) } else { Err(CallError::Timeout) }
+        if arrives { Ok(Reply { outcome: answer, amount: call.amount }) } else { Err(CallError::Timeout) }
     }
 }
 

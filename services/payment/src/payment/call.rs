@@ -82,6 +82,15 @@ pub enum Outcome {
     Refunded,
 }
 
+/// What the provider says, and of which money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What came of the request.
+    pub outcome: Outcome,
+    /// The money that it says this is about, in the minor unit.
+    pub amount: i64,
+}
+
 /// Why the provider said nothing that helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -91,9 +100,30 @@ pub enum CallError {
     /// It could not be reached.
     #[error("the payment provider cannot be reached")]
     Unavailable,
+    /// It answers about another amount than it was asked about, so whatever it did is not what was asked.
+    #[error("the payment provider answers about another amount")]
+    OtherAmount,
     /// It says that the request makes no sense, such as a capture of what it let go.
     #[error("the payment provider refused: {0}")]
     Refused(&'static str),
+}
+
+impl Call {
+    /// What a reply to this request means. Where no money moves, none need be named.
+    pub fn understand(&self, reply: Reply) -> Result<Outcome, CallError> {
+        match reply.outcome {
+            Outcome::Declined { .. } | Outcome::NotFound => Ok(reply.outcome),
+            _ if reply.amount == self.amount => Ok(reply.outcome),
+            _ => Err(CallError::OtherAmount),
+        }
+    }
+
+    /// The request that follows from an answer at once: what the provider never heard of is asked for again, under the
+    /// same key, if it is wanted still.
+    pub fn again(&self, answer: &Result<Outcome, CallError>) -> Option<Self> {
+        let is_missing = self.step == Step::Inquire && *answer == Ok(Outcome::NotFound);
+        (is_missing && self.wanted).then(|| Self { step: Step::Authorize, ..self.clone() })
+    }
 }
 
 /// The pause before a request is repeated that brought nothing `tries` times, 1 or more: twice as long each time, less up to
@@ -139,6 +169,25 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_about_another_amount_is_no_answer() {
+        let currency = Currency::try_from("EUR").expect("is a currency");
+        let (key, order, token) = (Uuid::from_u128(1), Uuid::from_u128(2), "tok_ok".to_owned());
+        let call = Call { step: Step::Authorize, key, order, amount: 5, currency, token, wanted: true };
+        for (outcome, names_money) in [
+            (Outcome::Authorized, true),
+            (Outcome::Captured, true),
+            (Outcome::Voided, true),
+            (Outcome::Refunded, true),
+            (Outcome::NotFound, false),
+            (Outcome::Declined { code: "no".to_owned(), for_good: true }, false),
+        ] {
+            let understood = |amount| call.understand(Reply { outcome: outcome.clone(), amount });
+            assert_eq!(understood(5), Ok(outcome.clone()));
+            assert_eq!(understood(6) == Err(CallError::OtherAmount), names_money, "{outcome:?}");
+        }
+    }
 
     #[test]
     fn pauses_grow_from_half_a_second_to_half_a_minute() {

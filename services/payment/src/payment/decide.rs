@@ -103,6 +103,8 @@ impl Account {
             (Authorizing | Unknown, Ok(Outcome::Authorized)) => PaymentEvent::Authorized(payment.money()),
             (Authorizing | Unknown, Ok(Outcome::Declined { code, for_good })) => declined(payment, code, *for_good),
             (Authorizing, Err(CallError::Timeout)) => PaymentEvent::Unknown(payment.named()),
+            // Whatever is held is not what was asked for: it goes back, and another attempt may come.
+            (Authorizing | Unknown, Err(CallError::OtherAmount)) => PaymentEvent::VoidRequested(payment.named()),
             // The request may still be on its way, and must find the door closed.
             (Unknown, Ok(Outcome::NotFound)) if !self.wants(payment) => PaymentEvent::VoidRequested(payment.named()),
             (Capturing, Ok(Outcome::Captured)) => PaymentEvent::Captured(payment.money()),

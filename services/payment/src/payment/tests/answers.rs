@@ -53,6 +53,17 @@ fn a_request_without_an_answer_leaves_the_attempt_unknown_and_is_inquired() {
 }
 
 #[test]
+fn money_of_another_amount_than_was_asked_for_is_let_go() {
+    let lie = no_answer(CallError::OtherAmount);
+    for events in [authorizing(), unknown()] {
+        assert_eq!(given(&events).when(&lie), Ok(vec![PaymentEvent::VoidRequested(first())]), "{events:?}");
+    }
+    for events in [authorized(), capturing(), voiding(), refunding()] {
+        assert_eq!(given(&events).when(&lie), Err(Rejection::Stale), "it is asked again: {events:?}");
+    }
+}
+
+#[test]
 fn a_provider_that_is_away_or_refuses_is_asked_again() {
     for error in [CallError::Unavailable, CallError::Refused("why")] {
         for events in [authorizing(), unknown(), capturing(), voiding(), refunding()] {
