@@ -6,6 +6,7 @@
 
 mod books;
 mod captures;
+mod case;
 mod consumers;
 mod deadlines;
 mod difference;
@@ -35,16 +36,18 @@ use tokio_postgres::Client;
 
 use crate::location::Location;
 
+pub use case::Case;
+pub use dossier::{Dossier, Told};
 pub use invariant::Invariant;
-pub use moment::PATIENCE;
+pub use moment::{Moment, PATIENCE};
 pub(crate) use report::counted;
 pub use report::{InFlight, Judged, Lag, Report};
+pub use tables::{Duty, Key};
 pub use verdict::EXAMPLES;
 
 use books::Books;
-use dossier::{Dossier, Shelves};
+use dossier::Shelves;
 use ledger::Sums;
-use moment::Moment;
 use snapshot::Snapshot;
 use verdict::Verdicts;
 

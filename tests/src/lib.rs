@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod postgres;
 pub mod program;
 pub mod shop;
+pub mod simulator;
 pub mod system;
 pub mod visit;
 

@@ -26,7 +26,7 @@ use super::tables::{self, Duty, Key};
 use super::verdict::Verdicts;
 
 /// An event as a journal keeps it, and what it says.
-pub(super) struct Told<E> {
+pub struct Told<E> {
     /// As it is kept.
     pub record: Record,
     /// What it says.
@@ -35,7 +35,7 @@ pub(super) struct Told<E> {
 
 /// All that the services keep about one order.
 #[derive(Default)]
-pub(super) struct Dossier {
+pub struct Dossier {
     /// The order.
     pub id: Uuid,
     /// The order's events.
@@ -96,7 +96,7 @@ pub(super) struct Shelves {
 
 impl Dossier {
     /// The order as far as the journal or view in the schema `consumer` has heard of it.
-    pub fn heard(&self, consumer: &'static str, moment: &Moment) -> Option<Cow<'_, Order>> {
+    pub(super) fn heard(&self, consumer: &'static str, moment: &Moment) -> Option<Cow<'_, Order>> {
         let applied = moment.applied(consumer, Topic::Orders, &self.order);
         if applied.len() == self.order.len() {
             self.made.as_ref().map(Cow::Borrowed)

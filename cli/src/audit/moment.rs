@@ -13,7 +13,7 @@ use super::dossier::Told;
 pub const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// The moment that is judged.
-pub(super) struct Moment {
+pub struct Moment {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
     /// The system's lanes.
@@ -25,9 +25,19 @@ pub(super) struct Moment {
 
 impl Moment {
     /// The moment at which consumers had come so far.
-    pub fn new(at: DateTime<Utc>, lanes: Lanes, settled: bool, reached: &[Reach]) -> Self {
+    pub(super) fn new(at: DateTime<Utc>, lanes: Lanes, settled: bool, reached: &[Reach]) -> Self {
         let applied = |reach: &Reach| ((reach.consumer, reach.source, reach.lane), reach.applied.unwrap_or_default());
-        Self { at, lanes, settled, applied: reached.iter().map(applied).collect() }
+        Self::of(at, lanes, settled, reached.iter().map(applied))
+    }
+
+    /// The moment at which consumers, each named by its schema, had applied so much of each lane of each source.
+    pub fn of(
+        at: DateTime<Utc>,
+        lanes: Lanes,
+        settled: bool,
+        applied: impl IntoIterator<Item = ((&'static str, Topic, Lane), i64)>,
+    ) -> Self {
+        Self { at, lanes, settled, applied: applied.into_iter().collect() }
     }
 
     /// Whether what is on its way since then should have arrived by now.
@@ -36,7 +46,7 @@ impl Moment {
     }
 
     /// Those of a stream's events, oldest first, that the journal or view in the schema `consumer` has applied.
-    pub fn applied<'t, E>(&self, consumer: &'static str, source: Topic, told: &'t [Told<E>]) -> &'t [Told<E>] {
+    pub(super) fn applied<'t, E>(&self, consumer: &'static str, source: Topic, told: &'t [Told<E>]) -> &'t [Told<E>] {
         let reached = |told: &Told<E>| {
             let lane = (consumer, source, told.record.lane);
             told.record.seq <= self.applied.get(&lane).copied().unwrap_or_default()

@@ -22,7 +22,7 @@ use super::shelf::Illegible;
 
 /// An order's row, as far as it tells a process what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Duty {
+pub struct Duty {
     /// The lane whose owner looks after it.
     pub lane: i16,
     /// Whether its deadline is looked after.
@@ -31,7 +31,7 @@ pub(super) struct Duty {
 
 /// An idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub struct Key {
     /// What it is good for.
     pub scope: String,
     /// The caller's text.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use crate::gateway::Gateway;
-use crate::payment::{Call, CallError, Outcome, Step};
+use crate::payment::{Call, CallError, Outcome};
 
 /// How long one request may take: half as long as an open attempt is left alone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::payment::Reply;
+    use crate::payment::{Reply, Step};
 
     /// A provider that never got a request until it was inquired about.
     #[derive(Default)]
