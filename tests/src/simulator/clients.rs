@@ -86,7 +86,7 @@ impl Clients {
             let on_hand = i64::try_from(env.random.between(0, 25)).unwrap_or(0);
             self.plan(env.now + 1, Wish::Count { product: id(product), on_hand }, env);
         }
-        for order in 0..usize::try_from(env.random.between(2, 10)).unwrap_or(2) {
+        for order in 0..usize::try_from(env.random.between(2, 14)).unwrap_or(2) {
             self.plan_order(order, env);
         }
         for number in 0..env.random.below(4) {

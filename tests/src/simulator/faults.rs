@@ -6,7 +6,7 @@ use super::world::Millis;
 /// How long the first phase lasts, in milliseconds.
 pub const STORM: Millis = 12_000;
 /// How often each kind of fault that has no rate of its own strikes in a storm, at most.
-const MOST_STRIKES: u64 = 4;
+const MOST_STRIKES: u64 = 5;
 
 /// Rules of the protocol that may be taken away, to see whether it is noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,23 +85,23 @@ impl Rates {
     pub fn draw(random: &mut Random) -> Self {
         let mut rate = |most: u64| if random.chance(500) { random.between(1, most) } else { 0 };
         Self {
-            undelivered: rate(80),
+            undelivered: rate(120),
             repeated: rate(120),
             fetched_twice: rate(150),
-            unheard: rate(500),
-            slow: rate(60),
-            crash_before_commit: rate(15),
-            crash_after_commit: rate(15),
-            cut_before_commit: rate(20),
-            cut_in_commit: rate(30),
-            claim_unheard: rate(200),
-            provider_deaf: rate(200),
-            provider_dumb: rate(200),
-            provider_late: rate(200),
+            unheard: rate(600),
+            slow: rate(80),
+            crash_before_commit: rate(25),
+            crash_after_commit: rate(25),
+            cut_before_commit: rate(40),
+            cut_in_commit: rate(40),
+            claim_unheard: rate(300),
+            provider_deaf: rate(300),
+            provider_dumb: rate(300),
+            provider_late: rate(300),
             provider_twice: rate(300),
             provider_lies: rate(150),
-            provider_away: rate(200),
-            client_lost: rate(200),
+            provider_away: rate(300),
+            client_lost: rate(300),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::parts::Part;
 use super::store::{Store, TxnId, Writes};
-use super::world::{Deed, Env, Event, Life, Millis};
+use super::world::{Deed, Delivery, Env, Event, Life, Millis};
 use requests::Requests;
 
 /// A command and who waits for its answer.
@@ -66,6 +66,7 @@ pub struct Replica<P: Part> {
     /// When what was sent last of each lane arrives; nothing overtakes it.
     arrivals: Vec<Millis>,
     wanted: Vec<Lane>,
+    round: u64,
     missing_since: Option<Millis>,
     generation: u64,
     controls: VecDeque<Control>,
@@ -77,6 +78,7 @@ pub struct Replica<P: Part> {
     going: bool,
     fetching: BTreeSet<(Topic, Lane)>,
     places: BTreeMap<(Topic, Lane), usize>,
+    deliveries: VecDeque<Delivery>,
     swept: Vec<Lane>,
     requests: Requests,
 }
@@ -92,6 +94,7 @@ impl<P: Part> Replica<P> {
             outgoing: lanes.all().map(|_| Outgoing::default()).collect(),
             arrivals: lanes.all().map(|_| 0).collect(),
             wanted: Vec::new(),
+            round: 0,
             missing_since: None,
             generation: 0,
             controls: VecDeque::new(),
@@ -103,6 +106,7 @@ impl<P: Part> Replica<P> {
             going: false,
             fetching: BTreeSet::new(),
             places: BTreeMap::new(),
+            deliveries: VecDeque::new(),
             swept: Vec::new(),
             requests: Requests::default(),
         }
@@ -147,15 +151,13 @@ impl<P: Part> Replica<P> {
             Deed::Go => self.go(part, store, env),
             Deed::CatchUp => self.catch_up(store, env),
             Deed::Fetch(generation, source, lane) => self.fetch(generation, source, lane, env),
-            Deed::Deliver(generation, source, lane, messages) => {
-                self.deliver(generation, source, lane, &messages, env);
-            }
+            Deed::Deliver(delivery) => self.deliver(delivery, env),
             Deed::Commit(txn) => return self.commit(txn, store, env),
             Deed::Reconnected => {
                 self.connected = true;
                 self.go_soon(1, env);
             }
-            Deed::Assigned(lanes) => self.assigned(lanes, env),
+            Deed::Assigned(round, lanes) => self.assigned(round, lanes, env),
             Deed::Acknowledged(lane, seq) => self.outgoing[lane.index()].acknowledged(seq),
             Deed::Undelivered(lane, seq) => self.undelivered(lane, seq, env),
             Deed::Answered(number, call, result) => self.answered(number, &call, result, env),
@@ -182,10 +184,13 @@ impl<P: Part> Replica<P> {
             return;
         }
         if let Some(unsure) = self.unsure.take() {
-            self.witness(unsure, store, env);
-        } else if let Some(batch) = self.work.pop() {
-            self.attempt(batch, part, store, env);
-        } else if !self.pending.items.is_empty() || !self.pending.letters.is_empty() {
+            return self.witness(unsure, store, env);
+        }
+        if let Some(batch) = self.work.pop() {
+            return self.attempt(batch, part, store, env);
+        }
+        self.take_in(env);
+        if !self.pending.items.is_empty() || !self.pending.letters.is_empty() {
             let mut batch = std::mem::take(&mut self.pending);
             batch.reach = self.holding.dirty();
             self.attempt(batch, part, store, env);

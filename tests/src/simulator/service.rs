@@ -27,13 +27,15 @@ pub struct Service<P: Part> {
     pub store: Store<P>,
     /// Its replicas.
     pub replicas: Vec<Replica<P>>,
+    /// How often the lanes were given anew.
+    round: u64,
 }
 
 impl<P: Part> Service<P> {
     /// A service of a system with these lanes, of which nothing runs yet.
     pub fn new(part: P, lanes: Lanes) -> Self {
         let replicas = (0..REPLICAS).map(|replica| Replica::new(Life { replica, number: 0 }, lanes)).collect();
-        Self { part, store: Store::new(lanes), replicas }
+        Self { part, store: Store::new(lanes), replicas, round: 0 }
     }
 
     /// Its replicas start.
@@ -87,6 +89,7 @@ impl<P: Part> Service<P> {
 
     /// The group gives the lanes to whoever it hears of.
     pub fn rebalance(&mut self, env: &mut Env) {
+        self.round += 1;
         let heard = |replica: &Replica<P>| replica.is_up && replica.stopped_until <= env.now + SESSION;
         let members: Vec<usize> = (0..REPLICAS).filter(|replica| heard(&self.replicas[*replica])).collect();
         for replica in 0..REPLICAS {
@@ -94,7 +97,7 @@ impl<P: Part> Service<P> {
             let is_mine = |lane: &Lane| rank.is_some_and(|rank| lane.index() % members.len() == rank);
             let lanes: Vec<Lane> = env.lanes.all().filter(is_mine).collect();
             let delay = env.random.between(10, 500);
-            env.after(delay, Event::Deed(P::TOPIC, self.replicas[replica].life, Deed::Assigned(lanes)));
+            env.after(delay, Event::Deed(P::TOPIC, self.replicas[replica].life, Deed::Assigned(self.round, lanes)));
         }
     }
 

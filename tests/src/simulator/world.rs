@@ -33,7 +33,7 @@ const PATIENCE: Millis = 300_000;
 /// How often it is looked whether everything has settled, in milliseconds.
 const LOOK: Millis = 2_000;
 /// How often the books are audited while the storm lasts, in milliseconds.
-const AUDIT: Millis = 4_000;
+const AUDIT: Millis = 1_500;
 
 /// Which replica of a service, and in which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,19 +85,32 @@ pub enum Deed {
     /// It asks the broker for more of a lane.
     Fetch(u64, Topic, Lane),
     /// What it asked for comes.
-    Deliver(u64, Topic, Lane, Vec<(usize, Rc<Message>)>),
+    Deliver(Delivery),
     /// The answer to its commit is due.
     Commit(TxnId),
     /// Its connection is back.
     Reconnected,
-    /// The group gave it these lanes.
-    Assigned(Vec<Lane>),
+    /// The group gave it these lanes, in this round.
+    Assigned(u64, Vec<Lane>),
     /// The broker has an event.
     Acknowledged(Lane, i64),
     /// An event was lost on its way.
     Undelivered(Lane, i64),
     /// The provider answered the request of this number, or time is up.
     Answered(u64, Box<Call>, Result<Reply, CallError>),
+}
+
+/// Messages of a lane, with their offsets, and the generation of the assignment under which they were fetched.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The generation.
+    pub generation: u64,
+    /// The topic.
+    pub source: Topic,
+    /// The lane.
+    pub lane: Lane,
+    /// The messages.
+    pub messages: Vec<(usize, Rc<Message>)>,
 }
 
 /// What everything shares.

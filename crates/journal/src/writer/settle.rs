@@ -15,7 +15,7 @@ use crate::{
 const REPEATS: u32 = 5;
 impl<M: Model> Writer<M> {
     pub(super) async fn settle_pending(&mut self, doors: &mut Doors<M>) {
-        let mut batch = std::mem::replace(&mut self.pending, Batch::new());
+        let mut batch = std::mem::take(&mut self.pending);
         if batch.items.is_empty() && batch.letters.is_empty() {
             return;
         }
@@ -83,9 +83,9 @@ impl<M: Model> Writer<M> {
                     repeats += 1;
                 }
                 Err(Failure::Again(error)) => {
-                    self.divide(batch.take(), &error.to_string(), &mut work);
+                    self.divide(std::mem::take(&mut batch), &error.to_string(), &mut work);
                 }
-                Err(Failure::Broken(error)) => self.divide(batch.take(), &error, &mut work),
+                Err(Failure::Broken(error)) => self.divide(std::mem::take(&mut batch), &error, &mut work),
             }
             self.metrics.retried.inc();
             if self.session.is_none() {
@@ -219,12 +219,5 @@ impl<M: Model> Writer<M> {
 
     async fn reconnect(&mut self) {
         self.session = reconnected::<M>(&self.database, self.schema, &self.process).await;
-    }
-}
-
-impl<C, A> Batch<C, A> {
-    /// The batch itself, leaving an empty one.
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new())
     }
 }

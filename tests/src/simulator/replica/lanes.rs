@@ -8,7 +8,7 @@ use journal::protocol::{Batch, Body, Fresh, Incoming, Outgoing, Position, Taken}
 use super::super::parts::Part;
 use super::super::store::Store;
 use super::super::topics::Message;
-use super::super::world::{Deed, Env, Event, Millis};
+use super::super::world::{Deed, Delivery, Env, Event, Millis};
 use super::{Control, Replica, Submission};
 
 /// How long a lane that the group gives us may be missing until it is claimed again, in milliseconds.
@@ -67,8 +67,12 @@ impl<P: Part> Replica<P> {
 
     // Ownership.
 
-    pub(super) fn assigned(&mut self, lanes: Vec<Lane>, env: &mut Env) {
-        self.wanted = lanes;
+    /// The group gives it lanes; it knows no order but that of its rounds.
+    pub(super) fn assigned(&mut self, round: u64, lanes: Vec<Lane>, env: &mut Env) {
+        if round < self.round {
+            return;
+        }
+        (self.round, self.wanted) = (round, lanes);
         self.controls.clear();
         self.controls.push_back(Control::Release { flushed: false });
         if !self.wanted.is_empty() {
@@ -170,37 +174,41 @@ impl<P: Part> Replica<P> {
         let again = env.strikes("fetched twice", |rates| rates.fetched_twice);
         self.places.insert((source, lane), if again { from } else { from + fetched.len() });
         let delay = env.travel();
-        self.schedule(delay, Deed::Deliver(generation, source, lane, fetched), env);
+        let delivery = Delivery { generation, source, lane, messages: fetched };
+        self.schedule(delay, Deed::Deliver(delivery), env);
     }
 
-    pub(super) fn deliver(
-        &mut self,
-        generation: u64,
-        source: Topic,
-        lane: Lane,
-        messages: &[(usize, Rc<Message>)],
-        env: &mut Env,
-    ) {
-        if generation != self.generation {
-            return;
+    /// What came waits until no batch is under way: a batch that loses a lane drops what it has of it, and nothing else may
+    /// be left over.
+    pub(super) fn deliver(&mut self, delivery: Delivery, env: &mut Env) {
+        if delivery.generation == self.generation {
+            self.schedule(1, Deed::Fetch(delivery.generation, delivery.source, delivery.lane), env);
+            self.deliveries.push_back(delivery);
+            self.go_soon(1, env);
         }
-        for (offset, message) in messages {
-            let incoming = message.incoming(source, lane, *offset);
-            self.bend(&incoming, env);
-            let taken = self.pending.take_in(incoming, &mut self.holding, env.instant(), P::read);
-            match taken {
-                Some(Taken::Gap { ask_from, .. }) => {
-                    env.count("gaps");
-                    if let Some(seq) = ask_from {
-                        ask_again(source, lane, seq, env);
+    }
+
+    pub(super) fn take_in(&mut self, env: &mut Env) {
+        while let Some(Delivery { generation, source, lane, messages }) = self.deliveries.pop_front() {
+            if generation != self.generation {
+                continue;
+            }
+            for (offset, message) in messages {
+                let incoming = message.incoming(source, lane, offset);
+                self.bend(&incoming, env);
+                let taken = self.pending.take_in(incoming, &mut self.holding, env.instant(), P::read);
+                match taken {
+                    Some(Taken::Gap { ask_from, .. }) => {
+                        env.count("gaps");
+                        if let Some(seq) = ask_from {
+                            ask_again(source, lane, seq, env);
+                        }
                     }
+                    Some(Taken::Duplicate) => env.count("duplicates"),
+                    _ => {}
                 }
-                Some(Taken::Duplicate) => env.count("duplicates"),
-                _ => {}
             }
         }
-        self.schedule(1, Deed::Fetch(generation, source, lane), env);
-        self.go_soon(1, env);
     }
 
     /// Without a rule, a record counts as the next although it is not.
