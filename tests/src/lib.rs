@@ -11,6 +11,7 @@ pub mod image;
 pub mod kafka;
 pub mod postgres;
 pub mod program;
+pub mod random;
 pub mod shop;
 pub mod simulator;
 pub mod system;

@@ -13,12 +13,11 @@ mod faults;
 mod judge;
 mod parts;
 mod provider;
-mod random;
 mod replica;
 mod service;
 mod store;
 mod topics;
 mod world;
 
-pub use faults::Rules;
+pub use faults::Rule;
 pub use world::{Outcome, run};

@@ -17,8 +17,8 @@ use tokio::sync::oneshot::error::TryRecvError;
 use uuid::Uuid;
 
 use super::faults::STORM;
-use super::random::Random;
 use super::world::{Env, Event, Millis, World};
+use crate::random::Random;
 
 /// The products that there are, and one that nobody ever counts.
 const PRODUCTS: [&str; 3] = ["cup", "jug", "unicorn"];
@@ -90,7 +90,8 @@ impl Clients {
             self.plan_order(order, env);
         }
         for number in 0..env.random.below(4) {
-            let product = id(*env.random.pick(&PRODUCTS));
+            let product = *env.random.pick(&PRODUCTS);
+            let product = id(product);
             let when = env.random.below(STORM);
             let wish = if env.random.chance(500) {
                 let delta = i64::try_from(env.random.between(0, 20)).unwrap_or(0) - 8;

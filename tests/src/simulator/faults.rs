@@ -1,26 +1,31 @@
-//! What may go wrong in a world, how often, and which of the protocol's rules it has lost.
+//! What may go wrong in a world, how often, and which of the protocol's rules it may lack.
 
-use super::random::Random;
 use super::world::Millis;
+use crate::random::Random;
 
 /// How long the first phase lasts, in milliseconds.
 pub const STORM: Millis = 12_000;
 /// How often each kind of fault that has no rate of its own strikes in a storm, at most.
 const MOST_STRIKES: u64 = 5;
 
-/// Rules of the protocol that may be taken away, to see whether it is noticed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Records that were applied before are applied again.
-    pub no_duplicate_test: bool,
-    /// Records are applied although others before them are missing.
-    pub no_gap_test: bool,
-    /// Batches do not look at the epochs of their lanes, nor at where the inboxes stand that they move.
-    pub no_fencing: bool,
-    /// A commit that nobody heard of counts as not done.
-    pub no_witness: bool,
-    /// A failed or lost record is not sent again.
-    pub no_going_back: bool,
+/// A rule of the protocol that may be taken away, to see whether it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Records that were applied before are not applied again.
+    DuplicateTest,
+    /// Records are not applied while others before them are missing.
+    GapTest,
+    /// Batches look at the epochs of their lanes, and at where the inboxes stand that they move.
+    Fencing,
+    /// A commit that nobody heard of is looked for before it counts as not done.
+    Witness,
+    /// A failed or lost record is sent again.
+    GoingBack,
+}
+
+impl Rule {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::DuplicateTest, Self::GapTest, Self::Fencing, Self::Witness, Self::GoingBack];
 }
 
 /// How often each fault happens, of a thousand times that it could.

@@ -18,8 +18,8 @@ pub struct Provider {
 
 impl Provider {
     /// A request arrives, and is answered, or not, or late, or twice, or wrongly.
-    pub fn asked(&mut self, call: Call, life: Life, number: u64, env: &mut Env) {
-        let (after, answer) = settle(self.charges.remove(&call.key), &call);
+    pub fn asked(&mut self, call: &Call, life: Life, number: u64, env: &mut Env) {
+        let (after, answer) = settle(self.charges.remove(&call.key), call);
         self.charges.extend(after.map(|charge| (call.key, charge)));
         if env.strikes("provider dumb", |rates| rates.provider_dumb) {
             return;

@@ -12,6 +12,7 @@ use journal::Refused;
 use journal::protocol::{Batch, Holding, Item, Origin, Outgoing};
 use tokio::sync::oneshot;
 
+use super::faults::Rule;
 use super::parts::Part;
 use super::store::{Store, TxnId, Writes};
 use super::world::{Deed, Delivery, Env, Event, Life, Millis};
@@ -213,7 +214,7 @@ impl<P: Part> Replica<P> {
             return self.wait_for_locks(env);
         };
         let epochs = lanes.iter().map(|lane| (*lane, store.heads[lane.index()].epoch));
-        let lost = if env.rules.no_fencing { Vec::new() } else { self.holding.lost(&batch.reach, epochs) };
+        let lost = if env.lacks(Rule::Fencing) { Vec::new() } else { self.holding.lost(&batch.reach, epochs) };
         if !lost.is_empty() {
             env.count("fenced");
             store.roll_back(txn);
@@ -289,7 +290,7 @@ impl<P: Part> Replica<P> {
         if env.strikes("cut in a commit", |rates| rates.cut_in_commit) {
             let (commits, delay) = (env.random.chance(500), env.random.between(1, 1_500));
             env.after(delay, Event::Finish(P::TOPIC, txn, commits));
-            if env.rules.no_witness {
+            if env.lacks(Rule::Witness) {
                 flight.batch.refuse_callers(Refused::Unavailable);
                 self.work.push(flight.batch);
             } else {
@@ -298,7 +299,7 @@ impl<P: Part> Replica<P> {
             self.disconnect(env);
             return Fate::Lives;
         }
-        if let Err(constraint) = store.commit(txn, env.rules) {
+        if let Err(constraint) = store.commit(txn, env.missing) {
             env.violations.push(format!("{}: {constraint}", P::SCHEMA));
             return Fate::Lives;
         }
@@ -337,7 +338,7 @@ impl<P: Part> Replica<P> {
         self.publish(&flight.appended, env);
         // The transaction is over, so these are the only ones left that know the rows.
         for call in flight.rows.and_then(Rc::into_inner).map(P::calls).unwrap_or_default() {
-            self.offer(call, env);
+            self.offer(&call, env);
         }
         for (item, answer) in flight.batch.items.into_iter().zip(flight.answers) {
             if let Origin::Caller { answer: caller, .. } = item.origin {

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use journal::Refused;
 
-use super::faults::Strike;
+use super::faults::{Rule, Strike};
 use super::parts::Part;
 use super::replica::{Fate, Replica, Submission};
 use super::store::{Store, TxnId};
@@ -82,7 +82,7 @@ impl<P: Part> Service<P> {
     pub fn finish(&mut self, txn: TxnId, commits: bool, env: &mut Env) {
         if !commits {
             self.store.roll_back(txn);
-        } else if let Err(constraint) = self.store.commit(txn, env.rules) {
+        } else if let Err(constraint) = self.store.commit(txn, env.missing) {
             env.violations.push(format!("{}: {constraint}", P::SCHEMA));
         }
     }
@@ -104,7 +104,7 @@ impl<P: Part> Service<P> {
     /// A consumer misses what is in a lane from `seq` on.
     pub fn resend(&mut self, lane: Lane, seq: i64, env: &mut Env) {
         for replica in &mut self.replicas {
-            if replica.is_up && !env.rules.no_going_back {
+            if replica.is_up && !env.lacks(Rule::GoingBack) {
                 replica.send_again(lane, seq, env);
             }
         }

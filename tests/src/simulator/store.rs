@@ -7,7 +7,7 @@ use contract::{Lane, Lanes, ProductId, Record, Topic};
 use journal::protocol::{Position, Reach};
 use uuid::Uuid;
 
-use super::faults::Rules;
+use super::faults::Rule;
 use super::parts::Part;
 
 /// A lane's row.
@@ -109,9 +109,9 @@ impl<P: Part> Store<P> {
 
     /// Ends a transaction and stores what it wrote. An error says which constraint that would break; then nothing is
     /// stored.
-    pub fn commit(&mut self, txn: TxnId, rules: Rules) -> Result<(), String> {
+    pub fn commit(&mut self, txn: TxnId, missing: Option<Rule>) -> Result<(), String> {
         let Some(Txn { writes: Some(writes), .. }) = self.open.remove(&txn) else { return Ok(()) };
-        self.check(&writes, rules)?;
+        self.check(&writes, missing)?;
         if let Some(rows) = &writes.rows {
             P::store(&mut self.tables, rows)?;
         }
@@ -131,7 +131,7 @@ impl<P: Part> Store<P> {
         Ok(())
     }
 
-    fn check(&self, writes: &Writes<P>, rules: Rules) -> Result<(), String> {
+    fn check(&self, writes: &Writes<P>, missing: Option<Rule>) -> Result<(), String> {
         for record in writes.appended.iter() {
             if self.versions.contains(&(record.stream, record.version)) {
                 return Err(format!("version {} of {} is there already", record.version, record.stream));
@@ -139,7 +139,7 @@ impl<P: Part> Store<P> {
         }
         for (place, was) in &writes.was {
             let stands = self.inbox(place.0, place.1).seq;
-            if stands != *was && !rules.no_fencing {
+            if stands != *was && missing != Some(Rule::Fencing) {
                 return Err(format!("inbox {place:?} stands at {stands} and was to move from {was}"));
             }
         }

@@ -11,14 +11,14 @@ use payment::payment::{Call, CallError, Reply};
 use uuid::Uuid;
 
 use super::clients::Clients;
-use super::faults::{Rates, Rules, STORM, Strike};
+use super::faults::{Rates, Rule, STORM, Strike};
 use super::judge;
 use super::parts::{Notices, Orders, Payments, Stocks};
 use super::provider::Provider;
-use super::random::Random;
 use super::service::Service;
 use super::store::TxnId;
 use super::topics::{Message, Topics};
+use crate::random::Random;
 
 /// Virtual time, in milliseconds since the world began.
 pub type Millis = u64;
@@ -123,8 +123,8 @@ pub struct Env {
     pub lanes: Lanes,
     /// What goes wrong how often.
     pub rates: Rates,
-    /// What the protocol lost.
-    pub rules: Rules,
+    /// What the protocol lacks.
+    pub missing: Option<Rule>,
     /// The broker.
     pub topics: Topics,
     /// What must never happen and did.
@@ -172,9 +172,9 @@ pub struct World {
     pub clients: Clients,
 }
 
-/// Runs the world of `seed`, without these rules, until everything in it has settled or something is wrong.
-pub fn run(seed: u64, rules: Rules) -> Outcome {
-    let mut world = World::of(seed, rules);
+/// Runs the world of `seed`, in which a rule may be missing, until everything in it has settled or something is wrong.
+pub fn run(seed: u64, missing: Option<Rule>) -> Outcome {
+    let mut world = World::of(seed, missing);
     while world.env.violations.is_empty() && world.step() {}
     let Env { violations, trace, counts, .. } = world.env;
     Outcome { violations, trace: trace.0, counts }
@@ -239,6 +239,11 @@ impl Env {
         }
     }
 
+    /// Whether the protocol lacks a rule.
+    pub fn lacks(&self, rule: Rule) -> bool {
+        self.missing == Some(rule)
+    }
+
     /// Whether the storm is over.
     pub fn is_calm(&self) -> bool {
         self.now >= STORM
@@ -247,7 +252,7 @@ impl Env {
 
 impl World {
     /// The world of `seed` at its beginning.
-    pub fn of(seed: u64, rules: Rules) -> Self {
+    pub fn of(seed: u64, missing: Option<Rule>) -> Self {
         let mut random = Random::of(seed);
         let lanes = Lanes::new(LANES).unwrap_or_else(|_| unreachable!("a system may have two lanes"));
         let rates = Rates::draw(&mut random);
@@ -260,7 +265,7 @@ impl World {
             random,
             lanes,
             rates,
-            rules,
+            missing,
             topics: Topics::default(),
             violations: Vec::new(),
             trace: Trace(0xcbf2_9ce4_8422_2325),
@@ -346,7 +351,7 @@ impl World {
                 at!(topic, service => service.strike(strike, env));
             }
             Event::Arrive(topic, lane, message, sender) => self.arrive(topic, lane, message, sender),
-            Event::Asked(call, life, number) => self.provider.asked(*call, life, number, env),
+            Event::Asked(call, life, number) => self.provider.asked(&call, life, number, env),
             Event::Client(client) => self.client(client),
             Event::Audit => judge::in_passing(self),
             Event::Calm => self.calm(),

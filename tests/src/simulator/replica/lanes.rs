@@ -5,6 +5,7 @@ use std::rc::Rc;
 use contract::{Lane, Record, Topic};
 use journal::protocol::{Batch, Body, Fresh, Incoming, Outgoing, Position, Taken};
 
+use super::super::faults::Rule;
 use super::super::parts::Part;
 use super::super::store::Store;
 use super::super::topics::Message;
@@ -57,7 +58,7 @@ impl<P: Part> Replica<P> {
         let claimed: Vec<Lane> = lanes.iter().copied().filter(|lane| !self.swept.contains(lane)).collect();
         let calls = P::open_calls(&store.tables, &claimed, None);
         for call in calls.into_iter().chain(P::open_calls(&store.tables, &lanes, Some(env.time()))) {
-            self.offer(call, env);
+            self.offer(&call, env);
         }
         for (lane, command) in P::overdue(&store.tables, env.lanes, &lanes, env.time()) {
             self.submit(Submission { lane, command, answer: None }, env);
@@ -216,7 +217,7 @@ impl<P: Part> Replica<P> {
         let Body::Record(record) = &incoming.body else { return };
         let Some(inbox) = self.holding.inbox(incoming.source, incoming.lane) else { return };
         let next = inbox.accepted.seq + 1;
-        if env.rules.no_duplicate_test && record.seq < next || env.rules.no_gap_test && record.seq > next {
+        if env.lacks(Rule::DuplicateTest) && record.seq < next || env.lacks(Rule::GapTest) && record.seq > next {
             inbox.accepted.seq = record.seq - 1;
         }
     }
@@ -260,7 +261,7 @@ impl<P: Part> Replica<P> {
     }
 
     pub(super) fn undelivered(&mut self, lane: Lane, seq: i64, env: &mut Env) {
-        if !env.rules.no_going_back {
+        if !env.lacks(Rule::GoingBack) {
             self.outgoing[lane.index()].go_back(seq);
             self.schedule(1, Deed::CatchUp, env);
         }

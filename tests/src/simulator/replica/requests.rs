@@ -25,9 +25,9 @@ pub struct Requests {
 
 impl<P: Part> Replica<P> {
     /// Asks the provider, unless that is being asked already.
-    pub(super) fn offer(&mut self, call: Call, env: &mut Env) {
+    pub(super) fn offer(&mut self, call: &Call, env: &mut Env) {
         if self.requests.asking.insert((call.key, call.step.as_str())) {
-            self.ask(call.clone(), &call, env);
+            self.ask(call.clone(), call, env);
         }
     }
 
@@ -47,13 +47,11 @@ impl<P: Part> Replica<P> {
             }
             return;
         };
-        match call.again(&result) {
-            Some(again) => self.ask(about, &again, env),
-            None => {
-                self.requests.asking.remove(&(about.key, about.step.as_str()));
-                self.bring(&about, result, env);
-            }
+        if let Some(again) = call.again(&result) {
+            return self.ask(about, &again, env);
         }
+        self.requests.asking.remove(&(about.key, about.step.as_str()));
+        self.bring(&about, result, env);
     }
 
     fn bring(&mut self, call: &Call, result: Result<Outcome, CallError>, env: &mut Env) {
