@@ -23,6 +23,7 @@ use crate::{
     Model, OwnedLanes, Refused, Unreadable,
     batch::{Batch, Item, Letter, MAX_BATCH, Origin, Pace},
     database::Database,
+    faults::{self, CrashPoint},
     inbox::{Inbox, Verdict},
     metrics::{Consumed, Fate, JournalMetrics},
     outlet::Outlet,
@@ -273,7 +274,10 @@ impl<M: Model> Writer<M> {
                 }
                 Some(Fate::Gap)
             }
-            Verdict::Apply => Some(self.apply(source, lane, offset, record)),
+            Verdict::Apply => {
+                faults::reached(CrashPoint::Received, self.schema, || [&*record.kind]);
+                Some(self.apply(source, lane, offset, record))
+            }
         }
     }
 

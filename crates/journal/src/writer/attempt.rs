@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use contract::Lane;
+use contract::{Lane, Record};
 use tokio_postgres::Row;
 
 use super::{Failure, Outcome, Pending, Writer};
 use crate::{
     Decision, Model, Query,
+    batch::{Batch, Origin},
     columns::{EventColumns, InboxColumns, LaneColumns, LetterColumns},
+    faults::{self, CrashPoint, Safeguard},
     schema,
     session::{BEGIN, COMMIT, Trip, references},
 };
@@ -27,7 +29,7 @@ impl<M: Model> Writer<M> {
 
         let mut trip = Trip::new(session);
         trip.add(BEGIN, vec![]);
-        trip.add(schema::LOCK_LANES, vec![&numbers]);
+        trip.add(schema::lock_lanes(), vec![&numbers]);
         for query in &loads {
             trip.add(query.sql, references(&query.parameters));
         }
@@ -59,7 +61,10 @@ impl<M: Model> Writer<M> {
         for row in rows {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
             heads.insert(lane, row.get(2));
-            let ours = self.owned.get(&lane).is_some_and(|owned| owned.epoch == row.get::<_, i64>(1));
+            let ours = self
+                .owned
+                .get(&lane)
+                .is_some_and(|owned| owned.epoch == row.get::<_, i64>(1) || faults::is_left_out(Safeguard::Fencing));
             if !ours && batch.reach.keys().any(|(_, reached)| *reached == lane) {
                 lost.push(lane);
             }
@@ -125,13 +130,20 @@ impl<M: Model> Writer<M> {
             trip.add(schema::ADVANCE_LANES, vec![&ends.lanes, &ends.last, &ends.published]);
         }
         if !batch.reach.is_empty() {
-            trip.add(schema::ADVANCE_INBOXES, inboxes.parameters());
+            trip.add(schema::advance_inboxes(), inboxes.parameters());
         }
         if !batch.letters.is_empty() {
             trip.add(schema::BURY, letters.parameters());
         }
-        trip.add(COMMIT, vec![]);
+        let is_cut_short = faults::is_due(CrashPoint::BeforeCommit, self.schema, || settled(batch, &outcome.appended));
+        if !is_cut_short {
+            trip.add(COMMIT, vec![]);
+        }
         match trip.send().await {
+            Ok(_) if is_cut_short => {
+                faults::end();
+                Ok(outcome)
+            }
             Ok(_) => Ok(outcome),
             Err(error) if error.lost_connection() => {
                 self.session = None;
@@ -141,4 +153,13 @@ impl<M: Model> Writer<M> {
             Err(error) => Err(self.understand(error)),
         }
     }
+}
+
+/// The kinds of what a batch appended and of the records that it applied.
+pub(super) fn settled<'b, C, A>(batch: &'b Batch<C, A>, appended: &'b [Record]) -> impl Iterator<Item = &'b str> {
+    let applied = batch.items.iter().filter_map(|item| match &item.origin {
+        Origin::Record { record, .. } => Some(&**record),
+        Origin::Caller { .. } => None,
+    });
+    appended.iter().chain(applied).map(|record| &*record.kind)
 }

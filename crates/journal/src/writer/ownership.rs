@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use super::{Doors, Owned, Writer};
 use crate::{
     Model,
+    faults::{self, CrashPoint},
     inbox::{Inbox, Position},
     schema,
     transport::Control,
@@ -55,6 +56,7 @@ impl<M: Model> Writer<M> {
         let read = "SELECT source, lane, last_seq, next_offset FROM inbox_lane WHERE lane = ANY($1)";
         let inboxes = transaction.query(read, &[&numbers]).await?;
         transaction.commit().await?;
+        faults::reached(CrashPoint::LanesClaimed, self.schema, || [""]);
 
         for row in &claimed {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
@@ -78,6 +80,7 @@ impl<M: Model> Writer<M> {
             return;
         }
         self.outlet.drain().await;
+        faults::reached(CrashPoint::LanesReleased, self.schema, || [""]);
         let columns =
             |value: fn(&Self, &(Lane, i64)) -> i64| held.iter().map(|lane| value(self, lane)).collect::<Vec<_>>();
         let epochs = columns(|_, (_, epoch)| *epoch);

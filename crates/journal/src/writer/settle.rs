@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use contract::{Lane, Topic};
+use contract::{Lane, Record, Topic};
 use tokio_postgres::error::SqlState;
 
-use super::{Doors, Failure, Outcome, Pending, Writer, letter};
+use super::{Doors, Failure, Outcome, Pending, Writer, attempt::settled, letter};
 use crate::{
     Model, Refused,
     batch::{Batch, Origin, Reach},
+    faults::{self, CrashPoint},
     session::{ROUND_TRIP, TripError, described, reconnected, witnessed},
 };
 
@@ -146,6 +147,7 @@ impl<M: Model> Writer<M> {
 
     /// After a batch is durable: publish, tell the model, answer.
     fn conclude(&mut self, batch: Pending<M>, outcome: Outcome<M>) {
+        faults::reached(CrashPoint::AfterCommit, self.schema, || settled(&batch, &outcome.appended));
         self.health.up();
         self.metrics.batch_items.observe(f64::from(u32::try_from(batch.items.len()).unwrap_or(u32::MAX)));
         self.metrics.appended.inc_by(outcome.appended.len() as u64);
@@ -158,7 +160,11 @@ impl<M: Model> Writer<M> {
         if !batch.letters.is_empty() {
             self.outlet.letters_waiting();
         }
+        let is_last = faults::is_due(CrashPoint::HandedOver, self.schema, || kinds(&outcome.appended));
         self.outlet.committed(outcome.appended);
+        if is_last {
+            faults::end();
+        }
         if let Some(rows) = outcome.rows {
             self.model.committed(rows);
         }
@@ -255,4 +261,8 @@ impl<C, A> Batch<C, A> {
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new())
     }
+}
+
+fn kinds(appended: &[Record]) -> impl Iterator<Item = &str> {
+    appended.iter().map(|record| &*record.kind)
 }

@@ -1,0 +1,210 @@
+//! Orders while everything goes wrong that can go wrong, and the judge of what came of it.
+//!
+//! A load of clients, each of which remembers what it asked for and what it was told; a nemesis that harms replicas,
+//! broker, database, network and topics as a seed says; then everything is mended, and the books, the clients' memory,
+//! the provider's list and the notices have to agree.
+
+pub mod crash;
+mod facts;
+mod history;
+mod judge;
+mod load;
+mod nemesis;
+mod observer;
+mod plan;
+mod proxy;
+mod random;
+mod site;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ordersystem::audit::{self, AuditSettings, Output, Report};
+use ordersystem::location::Location;
+
+use history::History;
+use load::Load;
+use nemesis::Nemesis;
+pub use plan::Kind;
+pub use site::Site;
+
+use crate::postgres::TestDatabase;
+
+/// How long the system may take to come to rest once everything is mended, in seconds. What the provider was asked in vain
+/// is asked again after half a minute at most.
+const REST_SECONDS: u64 = 180;
+
+/// How long something may be on its way while things go wrong, in seconds: it is no time that counts then.
+const ANY_TIME: u64 = 24 * 60 * 60;
+
+/// The pause between two audits of the running system.
+const AUDIT_PAUSE: Duration = Duration::from_secs(15);
+
+/// What to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What everything follows from.
+    pub seed: u64,
+    /// How long.
+    pub time: Duration,
+    /// Clients that come each second.
+    pub per_second: u32,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it was.
+    pub settings: Settings,
+    /// How often each fault was brought about.
+    pub faults: BTreeMap<Kind, u32>,
+    /// Orders that clients sent.
+    pub sent: usize,
+    /// Orders that were acknowledged.
+    pub acknowledged: usize,
+    /// Answers that clients compared with earlier ones.
+    pub reads: u64,
+    /// Audits of the running system.
+    pub audits: u32,
+    /// How long the system took to come to rest.
+    pub rest: Duration,
+    /// The last audit.
+    pub report: Report,
+    /// What must not be.
+    pub contradictions: Vec<String>,
+}
+
+/// Lets clients and nemesis work at a new system, mends it, and judges.
+pub async fn run(settings: Settings) -> anyhow::Result<Outcome> {
+    let site = Site::start(None).await?;
+    run_at(&site, settings).await
+}
+
+async fn run_at(site: &Site, settings: Settings) -> anyhow::Result<Outcome> {
+    let load = Load::new(site.system.shop(), settings.seed);
+    load.stock().await?;
+    let nemesis = Nemesis::new(site, settings.seed);
+    let auditor = Auditor::start(site.system.database());
+    let end = Instant::now() + settings.time;
+    let harm = async {
+        nemesis.run(end).await?;
+        site.heal().await
+    };
+    let ((), healed) = tokio::join!(load.run(settings.per_second, end), harm);
+    healed?;
+    nemesis.look_after_all().await?;
+    let (audits, mut contradictions) = auditor.finish();
+    contradictions.extend(nemesis.ended_by_themselves());
+    let begun = Instant::now();
+    let history = load.into_history();
+    let (report, found) = judged(site, &history).await?;
+    contradictions.extend(found);
+    Ok(Outcome {
+        settings,
+        faults: nemesis.done(),
+        sent: history.orders.len(),
+        acknowledged: history.acknowledged(),
+        reads: history.reads,
+        audits,
+        rest: begun.elapsed(),
+        report,
+        contradictions,
+    })
+}
+
+/// Waits until the system is at rest, and finds everything that must not be.
+pub async fn judged(site: &Site, history: &History) -> anyhow::Result<(Report, Vec<String>)> {
+    let database = site.system.database();
+    let report = audit::run(settings(database, Some(REST_SECONDS))).await?;
+    let mut found = broken(&report);
+    if report.dead_letters > 0 {
+        found.push(format!("{} records could not be read or settled", report.dead_letters));
+    }
+    found.extend(judge::contradictions(history, &facts::read(database).await?));
+    site.observer.read_log(&*site.server.lock().await);
+    found.extend(site.observer.contradictions(database).await?);
+    Ok((report, found))
+}
+
+fn settings(database: &TestDatabase, wait: Option<u64>) -> AuditSettings {
+    let location = Location::of(database.url());
+    AuditSettings { location, settled: false, wait, patience: ANY_TIME, output: Output::Json }
+}
+
+fn broken(report: &Report) -> Vec<String> {
+    let broken = report.invariants.iter().filter(|judged| !judged.holds);
+    broken.map(|judged| format!("the books do not balance: {judged}")).collect()
+}
+
+/// Audits the system again and again while it runs, on a thread of its own: it is much work, and the proxies must not wait
+/// for it.
+struct Auditor {
+    working: thread::JoinHandle<(u32, Vec<String>)>,
+    stop: std::sync::mpsc::Sender<()>,
+}
+
+impl Auditor {
+    fn start(database: &TestDatabase) -> Self {
+        let settings = settings(database, None);
+        let (stop, stopped) = channel();
+        Self { working: thread::spawn(move || audit_again_and_again(&settings, &stopped)), stop }
+    }
+
+    /// How many audits it were, and what was broken.
+    fn finish(self) -> (u32, Vec<String>) {
+        drop(self.stop);
+        self.working.join().unwrap_or_else(|_| (0, vec!["the auditor panicked".to_owned()]))
+    }
+}
+
+fn audit_again_and_again(settings: &AuditSettings, stopped: &Receiver<()>) -> (u32, Vec<String>) {
+    let (mut audits, mut found) = (0, Vec::new());
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return (0, vec!["the auditor has no runtime".to_owned()]);
+    };
+    while stopped.recv_timeout(AUDIT_PAUSE) == Err(RecvTimeoutError::Timeout) {
+        // The database may be away, or go away meanwhile.
+        if let Ok(report) = runtime.block_on(audit::run(settings.clone())) {
+            audits += 1;
+            found.extend(broken(&report).into_iter().map(|what| format!("while it ran: {what}")));
+        }
+    }
+    (audits, found)
+}
+
+impl Outcome {
+    /// Whether nothing was wrong.
+    pub fn holds(&self) -> bool {
+        self.contradictions.is_empty()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { seed, time, .. } = self.settings;
+        let faults: u32 = self.faults.values().sum();
+        writeln!(f, "seed {seed}: {faults} faults in {} s", time.as_secs())?;
+        for (kind, times) in &self.faults {
+            writeln!(f, "  {times:>5} {}", kind.name())?;
+        }
+        let Self { sent, acknowledged, reads, audits, rest, .. } = self;
+        writeln!(
+            f,
+            "{sent} orders sent, {acknowledged} acknowledged, {reads} answers compared, {audits} audits meanwhile"
+        )?;
+        writeln!(f, "at rest {:.1} s after everything was mended", rest.as_secs_f64())?;
+        write!(f, "{}", self.report)?;
+        writeln!(f, "violations: {}", self.contradictions.len())?;
+        for contradiction in &self.contradictions {
+            writeln!(f, "  {contradiction}")?;
+        }
+        if !self.holds() {
+            writeln!(f, "again: make faults SECONDS={} SEED={seed}", time.as_secs())?;
+        }
+        Ok(())
+    }
+}
