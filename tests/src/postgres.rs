@@ -139,6 +139,17 @@ impl Server {
         Ok(running.stop().await?)
     }
 
+    /// Starts it again if it does not answer: it may have ended by itself, or be at its end.
+    pub async fn revive(&mut self) -> anyhow::Result<()> {
+        if self.running.is_some() {
+            if connect(&self.url).await.is_ok() {
+                return Ok(());
+            }
+            self.kill().await?;
+        }
+        self.start_again().await
+    }
+
     /// Starts it again on its data, at its address.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         let postgres = Postgres::start(self.folder.path(), &self.options).await?;

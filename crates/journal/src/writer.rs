@@ -69,6 +69,8 @@ enum Failure<M: Model> {
     Unsure(Outcome<M>),
     /// PostgreSQL ended the transaction for the sake of another one.
     Again(tokio_postgres::Error),
+    /// The database cannot do it now, whatever it is asked to do, and may in a moment.
+    Hindered(String),
     /// This batch cannot be settled as it is.
     Broken(String),
 }
