@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
-use tests::faults::{Settings, run};
+use tests::faults::{REST, Settings, run};
 use tests::program;
 
 /// Orders while everything goes wrong that can go wrong
@@ -28,7 +28,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let seed = seed.unwrap_or_else(any);
     eprintln!("seed {seed}");
     program::keep_quiet();
-    let outcome = run(Settings { seed, time: Duration::from_secs(seconds), per_second: rate }).await?;
+    let time = Duration::from_secs(seconds);
+    let settings = Settings { seed, time, per_second: rate, patience: REST, only: &[], left_out: None };
+    let outcome = run(settings).await?;
     print!("{outcome}");
     Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,7 +4,8 @@
 //! broker, database, network and topics as a seed says; then everything is mended, and the books, the clients' memory,
 //! the provider's list and the notices have to agree.
 
-pub mod crash;
+mod crash;
+mod ends;
 mod facts;
 mod history;
 mod judge;
@@ -23,6 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use journal::faults::Safeguard;
 use ordersystem::audit::{self, AuditSettings, Output, Report};
 use ordersystem::location::Location;
 
@@ -30,13 +32,16 @@ use history::History;
 use load::Load;
 use nemesis::Nemesis;
 pub use plan::Kind;
-pub use site::Site;
+use site::Site;
+
+pub use ends::{Ends, every_place};
 
 use crate::postgres::TestDatabase;
+use crate::system::System;
 
-/// How long the system may take to come to rest once everything is mended, in seconds. What the provider was asked in vain
-/// is asked again after half a minute at most.
-const REST_SECONDS: u64 = 180;
+/// How long the system may take to come to rest once everything is mended. What the provider was asked in vain is asked
+/// again after half a minute at most.
+pub const REST: Duration = Duration::from_mins(3);
 
 /// How long something may be on its way while things go wrong, in seconds: it is no time that counts then.
 const ANY_TIME: u64 = 24 * 60 * 60;
@@ -53,6 +58,12 @@ pub struct Settings {
     pub time: Duration,
     /// Clients that come each second.
     pub per_second: u32,
+    /// How long the system may take to come to rest once everything is mended.
+    pub patience: Duration,
+    /// What goes wrong; everything, if nothing is named.
+    pub only: &'static [Kind],
+    /// The safeguard that the services do without.
+    pub left_out: Option<Safeguard>,
 }
 
 /// What came of a run.
@@ -80,29 +91,33 @@ pub struct Outcome {
 
 /// Lets clients and nemesis work at a new system, mends it, and judges.
 pub async fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let site = Site::start(None).await?;
+    let site = Site::start(settings.left_out.map(Safeguard::name)).await?;
     run_at(&site, settings).await
 }
 
 async fn run_at(site: &Site, settings: Settings) -> anyhow::Result<Outcome> {
     let load = Load::new(site.system.shop(), settings.seed);
     load.stock().await?;
-    let nemesis = Nemesis::new(site, settings.seed);
+    let nemesis = Nemesis::new(site, settings.seed, settings.only);
     let auditor = Auditor::start(site.system.database());
     let end = Instant::now() + settings.time;
     let harm = async {
         nemesis.run(end).await?;
         site.heal().await
     };
-    let ((), healed) = tokio::join!(load.run(settings.per_second, end), harm);
-    healed?;
+    load.run(settings.per_second, harm).await?;
     nemesis.look_after_all().await?;
     let (audits, mut contradictions) = auditor.finish();
     contradictions.extend(nemesis.ended_by_themselves());
     let begun = Instant::now();
     let history = load.into_history();
-    let (report, found) = judged(site, &history).await?;
+    let (report, found) = judged(&site.system, &history, settings.patience).await?;
     contradictions.extend(found);
+    if report.dead_letters > 0 {
+        contradictions.push(format!("{} records could not be read or settled", report.dead_letters));
+    }
+    site.observer.read_log(&*site.server.lock().await);
+    contradictions.extend(site.observer.contradictions(site.system.database()).await?);
     Ok(Outcome {
         settings,
         faults: nemesis.done(),
@@ -116,21 +131,15 @@ async fn run_at(site: &Site, settings: Settings) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Waits until the system is at rest, and finds everything that must not be.
-pub async fn judged(site: &Site, history: &History) -> anyhow::Result<(Report, Vec<String>)> {
-    let database = site.system.database();
-    let report = audit::run(settings(database, Some(REST_SECONDS))).await?;
+/// Waits so long until the system is at rest, and finds everything that must not be.
+async fn judged(system: &System, history: &History, patience: Duration) -> anyhow::Result<(Report, Vec<String>)> {
+    let report = audit::run(audited(system.database(), Some(patience.as_secs()))).await?;
     let mut found = broken(&report);
-    if report.dead_letters > 0 {
-        found.push(format!("{} records could not be read or settled", report.dead_letters));
-    }
-    found.extend(judge::contradictions(history, &facts::read(database).await?));
-    site.observer.read_log(&*site.server.lock().await);
-    found.extend(site.observer.contradictions(database).await?);
+    found.extend(judge::contradictions(history, &facts::read(system.database()).await?));
     Ok((report, found))
 }
 
-fn settings(database: &TestDatabase, wait: Option<u64>) -> AuditSettings {
+fn audited(database: &TestDatabase, wait: Option<u64>) -> AuditSettings {
     let location = Location::of(database.url());
     AuditSettings { location, settled: false, wait, patience: ANY_TIME, output: Output::Json }
 }
@@ -149,7 +158,7 @@ struct Auditor {
 
 impl Auditor {
     fn start(database: &TestDatabase) -> Self {
-        let settings = settings(database, None);
+        let settings = audited(database, None);
         let (stop, stopped) = channel();
         Self { working: thread::spawn(move || audit_again_and_again(&settings, &stopped)), stop }
     }

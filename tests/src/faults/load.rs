@@ -2,6 +2,7 @@
 //! the memory of all that.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -54,6 +55,8 @@ enum Script {
     Amended,
     /// An order whose payment takes seconds.
     Slow,
+    /// The same, called off while it is being paid.
+    SlowCancelled,
     /// An order whose payment is answered by nobody.
     Unanswered,
     /// An order for what there is not enough of.
@@ -62,6 +65,8 @@ enum Script {
     Short,
     /// An adjustment of stock.
     Adjusted,
+    /// A count of stock.
+    Counted,
 }
 
 /// Scripts in the proportion in which they come.
@@ -89,20 +94,28 @@ const SCRIPTS: [Script; 20] = [
 ];
 
 /// Scripts that take long and come now and then only.
-const SELDOM: [Script; 2] = [Script::Slow, Script::Unpaid];
+const SELDOM: [Script; 4] = [Script::Slow, Script::SlowCancelled, Script::Unpaid, Script::Counted];
 
 /// All clients of a run.
 #[derive(Debug)]
 pub struct Load {
     shop: Shop,
     seed: u64,
+    /// So many clients of a hundred want what comes seldom.
+    seldom: usize,
     history: RefCell<History>,
 }
 
 impl Load {
     /// Clients of this shop, under a seed.
     pub fn new(shop: Shop, seed: u64) -> Self {
-        Self { shop, seed, history: RefCell::default() }
+        Self { shop, seed, seldom: 3, history: RefCell::default() }
+    }
+
+    /// With more clients that want what comes seldom.
+    #[must_use]
+    pub fn of_everything(self) -> Self {
+        Self { seldom: 30, ..self }
     }
 
     /// Puts on hand what is ordered.
@@ -118,18 +131,14 @@ impl Load {
         self.history.into_inner()
     }
 
-    /// Orders that were acknowledged so far.
-    pub fn acknowledged(&self) -> usize {
-        self.history.borrow().acknowledged()
-    }
-
-    /// So many clients a second until `end`; then waits until the last of them is done.
-    pub async fn run(&self, per_second: u32, end: Instant) {
+    /// So many clients a second until something has happened, which it hands on when the last of them is done.
+    pub async fn run<T>(&self, per_second: u32, something: impl Future<Output = T>) -> T {
         let mut ticks = interval(Duration::from_secs(1) / per_second.max(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut something = pin!(something);
         let mut clients = FuturesUnordered::new();
         let mut number = 0;
-        while Instant::now() < end {
+        let happened = loop {
             tokio::select! {
                 _ = ticks.tick() => {
                     if clients.len() < AT_ONCE {
@@ -138,16 +147,20 @@ impl Load {
                     }
                 }
                 Some(()) = clients.next() => {}
+                happened = &mut something => break happened,
             }
-        }
+        };
         while clients.next().await.is_some() {}
+        happened
     }
 
     async fn client(&self, number: u32) {
         let mut random = Random::of(self.seed, &format!("client {number}"));
-        let script = if random.happens(2) { *random.one_of(&SELDOM) } else { *random.one_of(&SCRIPTS) };
-        if script == Script::Adjusted {
-            return self.adjust(number, &mut random).await;
+        let script = if random.happens(self.seldom) { *random.one_of(&SELDOM) } else { *random.one_of(&SCRIPTS) };
+        match script {
+            Script::Adjusted => return self.adjust(number, &mut random).await,
+            Script::Counted => return self.count(number).await,
+            _ => {}
         }
         let Some(id) = self.place(number, script, &mut random).await else {
             return;
@@ -198,6 +211,10 @@ impl Load {
         match script {
             Script::Cancelled => {
                 sleep(random.millis(0, 1_500)).await;
+                self.cancel(number, id).await;
+            }
+            Script::SlowCancelled => {
+                sleep(random.millis(500, 2_500)).await;
                 self.cancel(number, id).await;
             }
             Script::Amended => {
@@ -273,6 +290,18 @@ impl Load {
         }
     }
 
+    /// Counts a product that nobody orders.
+    async fn count(&self, number: u32) {
+        let count = json!({"onHand": number});
+        let call = |client: &Client| client.put("/inventory/counted").json(&count);
+        if let Some(answer) = self.ask(Service::Inventory, PATIENCE, || (), call).await
+            && !answer.status.is_success()
+        {
+            let found = format!("client {number} may count: {} {}", answer.status, answer.text());
+            self.history.borrow_mut().contradict(found);
+        }
+    }
+
     /// Reads an order now and then, and its events.
     async fn watch(&self, number: u32, id: &str, random: &mut Random) {
         let end = Instant::now() + WATCHED;
@@ -301,7 +330,7 @@ impl Load {
         if let Some(answer) = self.ask(Service::Order, PATIENCE, || (), |client| client.get(&path)).await
             && let Ok(events) = shop::data(&answer)
         {
-            let ids = events.iter().map(|event| format!("{} {}", event["type"], event["id"])).collect();
+            let ids = events.iter().map(|event| format!("{} {}", event["version"], event["type"])).collect();
             self.history.borrow_mut().listed(number, ids);
         }
     }
@@ -361,7 +390,7 @@ fn body(number: u32, script: Script, random: &mut Random) -> Value {
         Script::PaidLater => Some("tok_insufficient_funds"),
         Script::Unpaid => None,
         Script::Amended => random.happens(50).then_some("tok_ok"),
-        Script::Slow => Some("tok_slow"),
+        Script::Slow | Script::SlowCancelled => Some("tok_slow"),
         Script::Unanswered => Some("tok_timeout_then_ok"),
         _ => Some("tok_ok"),
     };

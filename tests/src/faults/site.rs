@@ -100,14 +100,7 @@ impl Site {
     pub async fn revive_database(&self) -> anyhow::Result<()> {
         let mut server = self.server.lock().await;
         self.observer.read_log(&server);
-        if server.process_id().is_some() && self.system.database().connect().await.is_ok() {
-            return Ok(());
-        }
-        if server.process_id().is_some() {
-            // It gave up, or is at it still; a start in good order begins with its end.
-            server.kill().await?;
-        }
-        eventually(UP_DEADLINE, "the database starts", async || server.start_again().await).await
+        eventually(UP_DEADLINE, "the database starts", async || server.revive().await).await
     }
 
     /// Starts the broker again if it does not run.
