@@ -103,6 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::faults::history::Reader;
 
     /// A client whose order was acknowledged, paid and confirmed.
     fn agreed() -> (History, Facts) {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     fn found_of_order(change: impl FnOnce(&mut OrderFacts)) -> usize {
-        found(|_, facts| facts.orders.get_mut("a").into_iter().for_each(change)).len()
+        found(|_, facts| change(facts.orders.get_mut("a").expect("it is there"))).len()
     }
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
             facts.orders.insert("b".to_owned(), order);
         };
         assert_eq!(found(stranger).len(), 1);
-        assert_eq!(found(|_, facts| drop(facts.adjustments.insert("adjustment-7".to_owned(), 1))).len(), 1);
+        assert_eq!(found(|_, facts| _ = facts.adjustments.insert("adjustment-7".to_owned(), 1)).len(), 1);
     }
 
     #[test]
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(found_of_order(|order| order.taken = 500), 1);
         assert_eq!(found_of_order(|order| order.given_back = 250), 1);
         assert_eq!(found_of_order(|order| order.notices.clear()), 1);
-        assert_eq!(found_of_order(|order| drop(order.notices.insert("order-expired".to_owned(), 1))), 1);
+        assert_eq!(found_of_order(|order| _ = order.notices.insert("order-expired".to_owned(), 1)), 1);
         assert_eq!(found_of_order(|order| order.attempts = 2), 1);
         assert_eq!(found_of_order(|order| order.amended = 1), 1);
     }
@@ -178,9 +179,7 @@ mod tests {
     #[test]
     fn what_a_client_saw_stays_true() {
         let seen = |version, status| {
-            found(|history, _| {
-                history.read(1, crate::faults::history::Reader::Watcher, &json!({"version": version, "status": status}))
-            })
+            found(|history, _| history.read(1, Reader::Watcher, &json!({"version": version, "status": status})))
         };
         assert_eq!(seen(4, "confirmed").len(), 0);
         assert_eq!(seen(5, "confirmed").len(), 1);
