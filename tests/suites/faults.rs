@@ -71,7 +71,7 @@ mod without {
     const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
     /// Clients that come each second when many have to come at once.
-    const CROWD: u32 = 150;
+    const CROWD: u32 = 60;
 
     #[tokio::test]
     async fn fencing_a_replica_that_was_stopped_does_again_what_others_did() -> anyhow::Result<()> {
@@ -90,8 +90,8 @@ mod without {
 
     #[tokio::test]
     async fn the_lock_order_transactions_wait_in_a_circle() -> anyhow::Result<()> {
-        // Transactions have to meet within a fraction of a millisecond.
-        caught(Safeguard::LockOrder, &[Kind::Churn], CROWD, "in a circle").await
+        // Who waited for the same lock goes on at the same moment.
+        caught(Safeguard::LockOrder, &[Kind::Hold], CROWD, "in a circle").await
     }
 
     #[tokio::test]

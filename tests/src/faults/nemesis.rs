@@ -9,7 +9,7 @@ use anyhow::Context;
 use contract::Topic;
 use futures_util::future::{join_all, try_join_all};
 use journal::faults::{CRASH_AT, FAREWELL};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::crash::Place;
 use super::plan::{Fault, Hand, Kind, Plan};
@@ -25,6 +25,12 @@ const CRASH_DEADLINE: Duration = Duration::from_secs(12);
 
 /// How long a database or broker may take to notice that its disk is full, and to end or go on.
 const FULL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often locks are held in a row.
+const HOLDS: u32 = 4;
+
+/// How long it may take to get the locks of all lanes: a stopped process holds them for three seconds.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Room that is left on a disk that is filled, in bytes: less than anybody writes at once.
 const LAST_ROOM: u64 = 64 * 1024;
@@ -87,6 +93,7 @@ impl<'s> Nemesis<'s> {
             (_, Fault::KillDatabase { away }) => self.kill_database(*away).await,
             (_, Fault::FillDatabase { away }) => self.fill_database(*away).await,
             (_, Fault::SendTwice { topic, records }) => self.send_twice(*topic, *records).await,
+            (_, Fault::Hold { schema, away }) => Ok(self.hold(schema, *away).await.is_ok()),
             (_, fault) => self.harm_links(fault).await,
         }
     }
@@ -210,6 +217,19 @@ impl<'s> Nemesis<'s> {
         let _ = eventually(FULL_DEADLINE, "it recovers", connected).await;
         self.site.revive_database().await?;
         Ok(noticed)
+    }
+
+    /// Holds the locks of a journal's lanes a few times in a row. Who waits for them goes on at the same moment; what came
+    /// meanwhile waits as one large batch the next time. The database may be away.
+    async fn hold(&self, schema: &str, away: Duration) -> anyhow::Result<()> {
+        let client = self.site.system.database().connect().await?;
+        let lock = format!("BEGIN; SELECT lane FROM {schema}.lane_head ORDER BY lane FOR UPDATE");
+        for _ in 0..HOLDS {
+            timeout(LOCK_DEADLINE, client.batch_execute(&lock)).await??;
+            sleep(away / HOLDS).await;
+            client.batch_execute("ROLLBACK").await?;
+        }
+        Ok(())
     }
 
     async fn send_twice(&self, topic: usize, records: usize) -> anyhow::Result<bool> {

@@ -14,6 +14,9 @@ use crate::system::Service;
 /// Replicas of each service.
 pub const REPLICAS: usize = 2;
 
+/// Journals whose lanes are held. Every replica writes to every lane of the orders, so they are held most.
+const SCHEMAS: [&str; 4] = [order::SCHEMA, order::SCHEMA, inventory::SCHEMA, payment::SCHEMA];
+
 /// Who does harm, each one thing after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hand {
@@ -27,11 +30,13 @@ pub enum Hand {
     Network,
     /// To what is in the topics, by writing more of it.
     Topics,
+    /// To whoever wants a lane's lock.
+    Locks,
 }
 
 impl Hand {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Replicas(Service::Order),
         Self::Replicas(Service::Inventory),
         Self::Replicas(Service::Payment),
@@ -40,6 +45,7 @@ impl Hand {
         Self::Database,
         Self::Network,
         Self::Topics,
+        Self::Locks,
     ];
 }
 
@@ -83,6 +89,8 @@ pub enum Fault {
     Delay { link: Link, by: Duration, away: Duration },
     /// Records of a topic are produced once more by someone else, in the order they are in.
     SendTwice { topic: usize, records: usize },
+    /// Somebody holds the locks of a journal's lanes, as a process does that is stopped in the middle of a batch.
+    Hold { schema: &'static str, away: Duration },
 }
 
 /// A fault without its particulars; what is counted.
@@ -116,11 +124,13 @@ pub enum Kind {
     Delay,
     /// Records came twice.
     SendTwice,
+    /// Somebody held lanes' locks.
+    Hold,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::KillAll,
         Self::Freeze,
@@ -135,6 +145,7 @@ impl Kind {
         Self::Stall,
         Self::Delay,
         Self::SendTwice,
+        Self::Hold,
     ];
 
     /// What happened, in a few words.
@@ -154,6 +165,7 @@ impl Kind {
             Self::Stall => "connections stalled",
             Self::Delay => "connections delayed",
             Self::SendTwice => "records produced twice",
+            Self::Hold => "lanes' locks held",
         }
     }
 
@@ -165,6 +177,7 @@ impl Kind {
             Hand::Database => &[Self::KillDatabase, Self::FillDatabase],
             Hand::Network => &[Self::Cut, Self::Cut, Self::Stall, Self::Delay],
             Hand::Topics => &[Self::SendTwice],
+            Hand::Locks => &[Self::Hold],
         }
     }
 }
@@ -187,6 +200,7 @@ impl Fault {
             Self::Stall { .. } => Kind::Stall,
             Self::Delay { .. } => Kind::Delay,
             Self::SendTwice { .. } => Kind::SendTwice,
+            Self::Hold { .. } => Kind::Hold,
         }
     }
 }
@@ -221,6 +235,7 @@ impl Plan {
             Hand::Database => self.random.millis(6_000, 14_000),
             Hand::Network => self.random.millis(1_000, 5_000),
             Hand::Topics => self.random.millis(2_000, 8_000),
+            Hand::Locks => self.random.millis(500, 4_000),
         }
     }
 
@@ -245,6 +260,7 @@ impl Plan {
             Kind::Stall => Fault::Stall { link, percent, away: random.millis(500, 8_000) },
             Kind::Delay => Fault::Delay { link, by: random.millis(5, 200), away: random.millis(1_000, 5_000) },
             Kind::SendTwice => Fault::SendTwice { topic: random.below(4), records: 1 + random.below(200) },
+            Kind::Hold => Fault::Hold { schema: *random.one_of::<&str>(&SCHEMAS), away: random.millis(50, 1_000) },
         }
     }
 }
@@ -278,6 +294,7 @@ impl fmt::Display for Fault {
             Self::Cut { link, percent } => write!(f, ", {link:?}, {percent} %"),
             Self::Stall { link, percent, away } => write!(f, ", {link:?}, {percent} %, {away:?}"),
             Self::Delay { link, by, away } => write!(f, ", {link:?}, by {by:?}, {away:?}"),
+            Self::Hold { schema, away } => write!(f, ", {schema}, {away:?}"),
             Self::SendTwice { topic, records } => write!(f, ", {records} of topic {topic}"),
         }
     }
