@@ -3,9 +3,10 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/release/ordersystem
+FAULTS := $(CARGO) build --workspace --locked --features ordersystem/faults --bin ordersystem-faults --example faults
 
 .DEFAULT_GOAL := help
-.PHONY: help up bench check test cluster lint tools
+.PHONY: help up bench check test faults cluster lint tools
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +26,14 @@ test: tools ## everything, on real Kafka, PostgreSQL and Kubernetes
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
 	CLUSTER_BIN=$(abspath $(TARGET))/cluster/bin tests/cluster/cluster tools
 	$(CARGO) build --workspace --all-targets --locked
+	$(FAULTS)
 	$(CARGO) test --workspace --locked --no-fail-fast
 	@$(MAKE) --no-print-directory lint
+
+faults: tools ## orders while everything goes wrong that can, and a judge: make faults SECONDS=600 SEED=7
+	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
+	$(FAULTS)
+	$(TARGET)/debug/examples/faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 cluster: tools ## a Kubernetes node with the operator and one order system, until Ctrl-C
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
@@ -37,6 +44,7 @@ cluster: tools ## a Kubernetes node with the operator and one order system, unti
 lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p journal --features faults --locked -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
 	else echo 'Licences and advisories were not checked: that takes `cargo install --locked cargo-deny`.'; fi
 

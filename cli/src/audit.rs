@@ -39,7 +39,7 @@ use crate::location::Location;
 pub use case::Case;
 pub use dossier::{Dossier, Told};
 pub use invariant::Invariant;
-pub use moment::{Moment, PATIENCE};
+pub use moment::{Moment, PATIENCE_SECONDS};
 pub(crate) use report::counted;
 pub use report::{InFlight, Judged, Lag, Report};
 pub use tables::{Duty, Key};
@@ -70,6 +70,9 @@ pub struct AuditSettings {
     /// Wait up to so long until nothing is in flight and every order is settled, then audit as with --settled
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(..=MAX_WAIT_SECONDS))]
     pub wait: Option<u64>,
+    /// How long a message or an order may be late before that is broken
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = value_parser!(u64).range(..=MAX_WAIT_SECONDS))]
+    pub patience: u64,
     /// How the report is printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -106,16 +109,16 @@ async fn audit(database: &Database, settings: &AuditSettings) -> anyhow::Result<
     if let Some(seconds) = settings.wait {
         rest::wait(&mut client, Duration::from_secs(seconds)).await?;
     }
-    judge(&mut client, settings.settled || settings.wait.is_some()).await
+    judge(&mut client, settings.settled || settings.wait.is_some(), settings.patience).await
 }
 
 /// Reads everything as of one moment and judges it.
-async fn judge(client: &mut Client, settled: bool) -> anyhow::Result<Report> {
+async fn judge(client: &mut Client, settled: bool, patience: u64) -> anyhow::Result<Report> {
     let snapshot = Snapshot::of(client).await?;
     let at = snapshot.at().await?;
     let lanes = consumers::lanes(&snapshot).await?;
     let (counts, reached) = (consumers::counts(&snapshot).await?, consumers::reached(&snapshot).await?);
-    let moment = Moment::new(at, lanes, settled, &reached);
+    let moment = Moment::new(at, lanes, settled, patience, &reached);
     let mut verdicts = Verdicts::default();
     consumers::judge_lanes(&counts, lanes, &mut verdicts);
     consumers::judge_consumers(&reached, &moment, &mut verdicts);

@@ -61,7 +61,8 @@ struct OperatorSettings {
     listen: ListenSettings,
 }
 
-fn main() -> ExitCode {
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = process::telemetry::start(cli.telemetry.log_format)
         .map_err(anyhow::Error::from)

@@ -12,6 +12,7 @@ pub async fn balanced(database: &TestDatabase, wait_seconds: u64) -> anyhow::Res
     let report = audit::run(AuditSettings {
         location: Location::of(database.url()),
         settled: true,
+        patience: audit::PATIENCE_SECONDS,
         wait: Some(wait_seconds),
         output: audit::Output::Text,
     });

@@ -39,6 +39,8 @@ struct Door {
     pod_address: Option<Ipv4Addr>,
     /// Whether they speak TLS and log in.
     is_secured: bool,
+    /// The port that they are sent to, if it is not the broker's own.
+    proxy: Option<u16>,
 }
 
 impl Kafka {
@@ -64,8 +66,17 @@ impl Kafka {
         Self::start_with(Door { pod_address: Some(address), ..Door::default() }).await
     }
 
+    /// A broker of a test's own, in a folder that may be a volume of its own, whose clients are sent to another `port` of
+    /// this machine. [`bootstrap`](Self::bootstrap) is its own address still, which the proxy leads to.
+    pub async fn start_behind(port: u16, folder: Folder) -> anyhow::Result<Self> {
+        Self::start_in(folder, Door { proxy: Some(port), ..Door::default() }).await
+    }
+
     async fn start_with(door: Door) -> anyhow::Result<Self> {
-        let folder = Folder::new("kafka")?;
+        Self::start_in(Folder::new("kafka")?, door).await
+    }
+
+    async fn start_in(folder: Folder, door: Door) -> anyhow::Result<Self> {
         let bootstrap = run("up", folder.path(), door).await?;
         Ok(Self { bootstrap, door, folder })
     }
@@ -73,6 +84,18 @@ impl Kafka {
     /// Its address for clients, `ADDRESS:PORT`, which is the same after every start.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// An address of a broker [behind](Self::start_behind) a proxy that leads past it, for a test's own clients.
+    pub fn side_door(&self) -> anyhow::Result<String> {
+        let ports = std::fs::read_to_string(self.folder.path().join("ports"))?;
+        Ok(format!("127.0.0.1:{}", ports.split_whitespace().nth(2).context("it has three ports")?))
+    }
+
+    /// Whether its process runs.
+    pub fn runs(&self) -> bool {
+        let folder = self.process_id().and_then(|id| Ok(std::fs::read_link(format!("/proc/{id}/cwd"))?));
+        folder.is_ok_and(|folder| folder == self.folder.path())
     }
 
     /// The authority of its certificate, PEM, if it speaks TLS.
@@ -145,6 +168,9 @@ fn command(verb: &str, folder: &Path, door: Door) -> anyhow::Result<Command> {
     command.arg(verb).env("KAFKA_DIR", folder).env("KAFKA_LIBS", target.join("kafka/libs")).stdin(Stdio::null());
     if let Some(address) = door.pod_address {
         command.env("KAFKA_POD_IP", address.to_string());
+    }
+    if let Some(port) = door.proxy {
+        command.env("KAFKA_PROXY_PORT", port.to_string());
     }
     if door.is_secured {
         command.env("KAFKA_LOGIN", format!("{USER}:{PASSWORD}"));

@@ -6,6 +6,7 @@
 
 pub mod books;
 pub mod cluster;
+pub mod faults;
 pub mod http;
 pub mod image;
 pub mod kafka;

@@ -43,6 +43,14 @@ impl TestDatabase {
         self.url.replacen(&format!("@{}:", Ipv4Addr::LOCALHOST), &format!("@{address}:"), 1)
     }
 
+    /// Its URL for who comes by another port of this machine, such as a proxy's.
+    pub fn url_by(&self, port: u16) -> anyhow::Result<String> {
+        let (before, after) =
+            self.url.split_once(&format!("@{}:", Ipv4Addr::LOCALHOST)).context("it has an address")?;
+        let (_, database) = after.split_once('/').context("a URL ends in its database")?;
+        Ok(format!("{before}@{}:{port}/{database}", Ipv4Addr::LOCALHOST))
+    }
+
     /// A new database with the same content. Nothing may be connected to this one meanwhile.
     pub async fn copy(&self) -> anyhow::Result<Self> {
         create_database(&self.server, &self.name).await
@@ -85,7 +93,11 @@ impl Server {
 
     /// A server of a test's own, which may kill it.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let folder = Folder::new("postgres")?;
+        Self::start_in(Folder::new("postgres")?, options).await
+    }
+
+    /// Like [`start`](Self::start), in a folder that may be a volume of its own.
+    pub async fn start_in(folder: Folder, options: Options) -> anyhow::Result<Self> {
         let postgres = Postgres::start(folder.path(), &options).await?;
         Ok(Self { options, url: postgres.url(), running: Some(postgres), folder })
     }
@@ -98,6 +110,11 @@ impl Server {
     /// The folder that it was given, as `ordersystem up --data DIR` is.
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// What it has logged since its last start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("postgres/log")).unwrap_or_default()
     }
 
     /// The id of its first process, if it runs.
@@ -120,6 +137,17 @@ impl Server {
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let running = self.running.take().context("it does not run")?;
         Ok(running.stop().await?)
+    }
+
+    /// Starts it again if it does not answer: it may have ended by itself, or be at its end.
+    pub async fn revive(&mut self) -> anyhow::Result<()> {
+        if self.running.is_some() {
+            if connect(&self.url).await.is_ok() {
+                return Ok(());
+            }
+            self.kill().await?;
+        }
+        self.start_again().await
     }
 
     /// Starts it again on its data, at its address.

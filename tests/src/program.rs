@@ -4,12 +4,21 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Folder, eventually, profile_dir};
+
+/// The program that users start.
+pub const ORDERSYSTEM: &str = "ordersystem";
+
+/// The same with crash points, and with safeguards that can be left out; see `journal::faults`.
+pub const ORDERSYSTEM_FAULTS: &str = "ordersystem-faults";
+
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
 /// How long a program may take to end after SIGTERM: it finishes what it has begun, and stops a PostgreSQL of its own.
 const TERMINATE_DEADLINE: Duration = Duration::from_secs(45);
@@ -32,9 +41,18 @@ pub struct Program {
 impl Program {
     /// Starts `ordersystem <subcommand>` with the arguments and environment that `configure` adds.
     pub fn start(subcommand: &str, configure: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Result<Self> {
+        Self::start_of(ORDERSYSTEM, subcommand, configure)
+    }
+
+    /// Like [`start`](Self::start), with another program that was built beside it.
+    pub fn start_of(
+        program: &str,
+        subcommand: &str,
+        configure: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> anyhow::Result<Self> {
         let folder = Folder::new(subcommand)?;
         let log = File::options().create(true).append(true).open(log_in(&folder))?;
-        let mut command = Command::new(executable()?);
+        let mut command = Command::new(built(program)?);
         command
             .arg(subcommand)
             .current_dir(folder.path())
@@ -53,6 +71,24 @@ impl Program {
         self.earlier = self.log().len();
         self.child = self.command.spawn()?;
         Ok(())
+    }
+
+    /// Sets a variable for its next starts, or takes it away.
+    pub fn set(&mut self, variable: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.command.env(variable, value),
+            None => self.command.env_remove(variable),
+        };
+    }
+
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// What it has written since its last start.
+    pub fn log_since_start(&self) -> String {
+        self.log().get(self.earlier..).unwrap_or_default().to_owned()
     }
 
     /// Its folder, which it works in.
@@ -133,7 +169,9 @@ impl Drop for Program {
         // It may have ended already, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        println!("--- log of `{}`\n{}---", self.name, self.log());
+        if !IS_QUIET.load(Ordering::Relaxed) {
+            println!("--- log of `{}`\n{}---", self.name, self.log());
+        }
     }
 }
 
@@ -141,13 +179,18 @@ fn log_in(folder: &Folder) -> PathBuf {
     folder.path().join("log")
 }
 
+/// From now on no program prints its log in the end: it would be many thousands of lines.
+pub fn keep_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
 /// The program that was built in the same profile as this test.
 pub fn executable() -> anyhow::Result<PathBuf> {
-    let executable = profile_dir()?.join("ordersystem");
-    ensure!(
-        executable.is_file(),
-        "{} is not built: `cargo build -p ordersystem` builds it, `make test` does so first",
-        executable.display()
-    );
+    built(ORDERSYSTEM)
+}
+
+fn built(program: &str) -> anyhow::Result<PathBuf> {
+    let executable = profile_dir()?.join(program);
+    ensure!(executable.is_file(), "{} is not built: `make test` builds it first", executable.display());
     Ok(executable)
 }

@@ -80,8 +80,9 @@ impl System {
         let folder = Folder::new("system")?;
         let file = folder.path().join("system.yaml");
         fs::write(&file, setup.manifest(&name))?;
-        let replica = Replica::start("up", READY, |command| {
-            command.arg("--file").arg(file).args(["--listen", "127.0.0.1:0", "--database", database.url()]);
+        let url = setup.url(&database)?;
+        let replica = Replica::start(setup.executable(), "up", READY, |command| {
+            command.arg("--file").arg(file).args(["--listen", "127.0.0.1:0", "--database", &url]);
             setup.configure(command);
         });
         let replica = Arc::new(replica.await?);
@@ -92,9 +93,10 @@ impl System {
     pub async fn services(setup: impl Into<Setup>, replicas: usize) -> anyhow::Result<Self> {
         let (name, mut setup) = (unique_name(), setup.into());
         let database = setup.complete().await?;
+        let url = setup.url(&database)?;
         let start = async |service: Service| {
-            let replica = Replica::start(service.name(), SERVING, |command| {
-                command.args(["--listen", "127.0.0.1:0", "--name", &name, "--database", database.url()]);
+            let replica = Replica::start(setup.executable(), service.name(), SERVING, |command| {
+                command.args(["--listen", "127.0.0.1:0", "--name", &name, "--database", &url]);
                 command.envs(setup.environment(service));
                 setup.configure(command);
             });
@@ -148,6 +150,7 @@ impl System {
         let settings = AuditSettings {
             location: Location::of(self.database.url()),
             settled: false,
+            patience: audit::PATIENCE_SECONDS,
             wait: None,
             output: Output::Json,
         };

@@ -16,4 +16,5 @@ signal CONT "$1" # a stopped process hears neither
 looks=150 # 15 s: PostgreSQL and Kafka stop in good order in 2 s
 while [ -n "$(working "$1")" ] && [ $((looks -= 1)) -gt 0 ]; do sleep 0.1; done
 signal KILL "$1"
+for volume in $(cut -d' ' -f2 /proc/mounts | grep "^$1/"); do umount --lazy "$volume"; done
 rm -rf "$1"

@@ -33,6 +33,7 @@ over_both_transports! {
     replicas_share_the_lanes_the_last_units_and_a_key: crowd::shared,
     twenty_thousand_orders_settle: bulk::twenty_thousand,
     orders_survive_that_the_database_is_away: away::database,
+    orders_survive_that_the_databases_disk_is_full: away::full,
 }
 
 mod on_kafka_only {

@@ -192,6 +192,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::audit::PATIENCE_SECONDS;
 
     const LANES: u16 = 3;
 
@@ -211,7 +212,7 @@ mod tests {
 
     fn holds(reach: Reach, settled: bool) -> bool {
         let mut verdicts = Verdicts::default();
-        judge_consumers(&[reach], &Moment::new(now(), lanes(), settled, &[reach]), &mut verdicts);
+        judge_consumers(&[reach], &Moment::new(now(), lanes(), settled, PATIENCE_SECONDS, &[reach]), &mut verdicts);
         verdicts.of(Sequences).holds()
     }
 

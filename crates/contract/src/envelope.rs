@@ -57,7 +57,8 @@ pub enum UnreadableEnvelope {
 pub const CONTENT_TYPE: (&str, &str) = ("content-type", "application/json");
 const SPEC_VERSION: &str = "ce_specversion";
 const ID: &str = "ce_id";
-const TYPE: &str = "ce_type";
+/// The header of the kind.
+pub const TYPE: &str = "ce_type";
 const SOURCE: &str = "ce_source";
 const SUBJECT: &str = "ce_subject";
 const TIME: &str = "ce_time";

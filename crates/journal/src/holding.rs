@@ -6,6 +6,7 @@ use contract::{Lane, Topic};
 
 use crate::{
     batch::Reach,
+    faults::{self, Safeguard},
     inbox::{Inbox, Position},
 };
 
@@ -78,7 +79,10 @@ impl Holding {
 
     /// The lanes of `reach` that another replica owns now, as the epochs that are stored tell.
     pub fn lost(&self, reach: &Reach, epochs: impl IntoIterator<Item = (Lane, i64)>) -> Vec<Lane> {
-        let taken = epochs.into_iter().filter(|(lane, epoch)| self.epoch(*lane) != Some(*epoch));
+        let taken = epochs.into_iter().filter(|(lane, epoch)| match self.epoch(*lane) {
+            Some(claimed) => claimed != *epoch && !faults::is_left_out(Safeguard::Fencing),
+            None => true,
+        });
         taken.map(|(lane, _)| lane).filter(|lane| reach.keys().any(|(_, reached)| reached == lane)).collect()
     }
 

@@ -16,6 +16,7 @@ use tokio_postgres::{Row, types::Type};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::faults::{self, CrashPoint, Safeguard};
 use crate::{Cells, Query, ReadError, UnreadableRow};
 
 /// Reads keys; one of the [`STATEMENTS`](crate::Model::STATEMENTS) of a model that has any.
@@ -112,6 +113,7 @@ impl Keys {
     pub fn used(&self, key: &Key) -> Result<Option<&Used>, KeyReused> {
         match self.0.get(&key.name()) {
             None => Ok(None),
+            Some(_) if faults::is_left_out(Safeguard::IdempotencyKeys) => Ok(None),
             Some(Entry { used, .. }) if used.key == *key => Ok(Some(used)),
             Some(_) => Err(KeyReused),
         }
@@ -130,7 +132,7 @@ impl Keys {
     /// Stores the keys that were used in this batch; nothing to store when there are none.
     pub fn write(&self) -> Option<Query> {
         let new: Vec<(&Used, DateTime<Utc>)> = self.new_ones().collect();
-        (!new.is_empty()).then(|| {
+        (!new.is_empty() && !faults::is_left_out(Safeguard::IdempotencyKeys)).then(|| {
             Query::new(INSERT)
                 .bind_each(&new, |(used, _)| used.key.scope.clone())
                 .bind_each(&new, |(used, _)| used.key.text.clone())
@@ -162,18 +164,23 @@ pub(crate) async fn purge(reads: Pool, schema: &'static str, stop: CancellationT
     let mut clock = interval(PURGE_INTERVAL);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(clock.tick()).await.is_some() {
-        if let Some(Err(error)) = stop.run_until_cancelled(purge_old(&reads)).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(purge_old(&reads, schema)).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(schema, error, "old idempotency keys cannot be deleted; trying again in a minute");
         }
     }
 }
 
-async fn purge_old(reads: &Pool) -> Result<(), ReadError> {
+async fn purge_old(reads: &Pool, schema: &str) -> Result<(), ReadError> {
     let (before, limit) = (Utc::now() - KEPT, i64::from(PURGED_AT_ONCE));
     let parameters = [(&before as _, Type::TIMESTAMPTZ), (&limit as _, Type::INT8)];
-    while reads.get().await?.execute_typed(PURGE, &parameters).await? >= u64::from(PURGED_AT_ONCE) {}
-    Ok(())
+    loop {
+        let purged = reads.get().await?.execute_typed(PURGE, &parameters).await?;
+        faults::reached(CrashPoint::KeysPurged, schema, || [""]);
+        if purged < u64::from(PURGED_AT_ONCE) {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::faults::{self, Safeguard};
+
 /// How often a consumer repeats its request to send again while a gap stays open.
 const GAP_REPEAT: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ impl Inbox {
 
     /// Judges the record `seq` at `offset` and, when it is the next or an old one, moves on.
     pub fn judge(&mut self, seq: i64, offset: i64, now: Instant) -> Verdict {
-        if seq > self.accepted.seq + 1 {
+        if seq > self.accepted.seq + 1 && !faults::is_left_out(Safeguard::GapTest) {
             let ask = self.asked_at.is_none() || self.is_gap_overdue(now);
             if ask {
                 self.asked_at = Some(now);
@@ -54,7 +56,7 @@ impl Inbox {
             return Verdict::Gap { ask };
         }
         self.pass(offset);
-        if seq <= self.accepted.seq {
+        if seq <= self.accepted.seq && !faults::is_left_out(Safeguard::DuplicateTest) {
             return Verdict::Duplicate;
         }
         self.accepted.seq = seq;

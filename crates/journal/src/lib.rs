@@ -12,6 +12,7 @@ mod batch;
 mod cells;
 mod columns;
 mod database;
+pub mod faults;
 mod hints;
 mod holding;
 pub mod idempotency;

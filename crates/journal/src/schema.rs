@@ -1,5 +1,7 @@
 //! The tables of a journal, the same in every service's schema, and the statements that touch them.
 
+use crate::faults::{self, Safeguard};
+
 /// The journal's own migration steps.
 pub(crate) const STEPS: &[&str] = &[r#"
 CREATE TABLE system (lanes int2 NOT NULL, name text NOT NULL);
@@ -93,7 +95,25 @@ SELECT * FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int8[], $5::text[],
     $9::timestamptz[])";
 
 /// The writer's own statements, prepared beside the model's.
-pub(crate) const STATEMENTS: [&str; 5] = [LOCK_LANES, ADVANCE_LANES, ADVANCE_INBOXES, APPEND, BURY];
+pub(crate) fn statements() -> [&'static str; 5] {
+    [lock_lanes(), ADVANCE_LANES, advance_inboxes(), APPEND, BURY]
+}
+
+/// [`LOCK_LANES`], unless that safeguard is left out: then in any order.
+pub(crate) fn lock_lanes() -> &'static str {
+    const DISORDERLY: &str =
+        "SELECT lane, epoch, last_seq FROM lane_head WHERE lane = ANY($1) ORDER BY random() FOR UPDATE";
+    if faults::is_left_out(Safeguard::LockOrder) { DISORDERLY } else { LOCK_LANES }
+}
+
+/// [`ADVANCE_INBOXES`], unless that safeguard is left out: then from any position.
+pub(crate) fn advance_inboxes() -> &'static str {
+    const UNFENCED: &str = "
+UPDATE inbox_lane i SET last_seq = v.now, next_offset = v.next
+FROM unnest($1::int2[], $2::int2[], $3::int8[], $4::int8[], $5::int8[]) AS v (source, lane, was, now, next)
+WHERE i.source = v.source AND i.lane = v.lane";
+    if faults::is_left_out(Safeguard::Fencing) { UNFENCED } else { ADVANCE_INBOXES }
+}
 
 /// The columns of an event, called `e` in the query, in the order that [`crate::record_from_row`] reads them.
 pub const EVENT_COLUMNS: &str =

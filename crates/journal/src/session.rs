@@ -38,7 +38,7 @@ pub(crate) async fn reconnected<M: Model>(database: &Database, schema: &str, pro
 async fn prepared<M: Model>(database: &Database, schema: &str) -> Result<Session, tokio_postgres::Error> {
     let client = database.connect_writer(schema).await?;
     let mut statements = HashMap::new();
-    for sql in schema::STATEMENTS.iter().chain(M::STATEMENTS).chain(&[BEGIN, COMMIT]) {
+    for sql in schema::statements().iter().chain(M::STATEMENTS).chain(&[BEGIN, COMMIT]) {
         statements.insert(*sql, client.prepare(sql).await?);
     }
     Ok(Session { client, statements })

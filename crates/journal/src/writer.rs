@@ -21,6 +21,7 @@ use crate::{
     Batching, Model, OwnedLanes, Refused,
     batch::{Batch, Item, Letter, Origin, Pace, Taken},
     database::Database,
+    faults::{self, CrashPoint},
     holding::Holding,
     metrics::{Consumed, Fate, JournalMetrics},
     outlet::Outlet,
@@ -60,6 +61,8 @@ enum Failure<M: Model> {
     Unsure(Outcome<M>),
     /// PostgreSQL ended the transaction for the sake of another one.
     Again(tokio_postgres::Error),
+    /// The database cannot do it now, whatever it is asked to do, and may in a moment.
+    Hindered(String),
     /// This batch cannot be settled as it is.
     Broken(String),
 }
@@ -247,8 +250,11 @@ impl<M: Model> Writer<M> {
     /// Takes in one record; `None` when its lane is not ours.
     fn receive(&mut self, incoming: Incoming, now: Instant) -> Option<Fate> {
         let (source, lane) = (incoming.source, incoming.lane);
-        let model = &self.model;
-        let taken = self.pending.take_in(incoming, &mut self.holding, now, |source, record| model.read(source, record));
+        let (model, schema) = (&self.model, self.schema);
+        let taken = self.pending.take_in(incoming, &mut self.holding, now, |source, record| {
+            faults::reached(CrashPoint::Received, schema, || [&*record.kind]);
+            model.read(source, record)
+        });
         Some(match taken? {
             Taken::In => Fate::Applied,
             Taken::Passed => Fate::Passed,

@@ -9,7 +9,7 @@ use contract::payment::PaymentEvent;
 use contract::stock::{StockEvent, stream_of};
 use contract::{Lane, Record, Topic};
 use journal::idempotency::Used;
-use ordersystem::audit::{Case, Dossier, Duty, Key, Moment, Told};
+use ordersystem::audit::{self, Case, Dossier, Duty, Key, Moment, Told};
 use uuid::Uuid;
 
 use super::parts::Part;
@@ -148,7 +148,8 @@ fn case(world: &World, settled: bool) -> Result<Case, UnreadableData> {
         dossier.made = order::order::fold(dossier.id, told);
     }
     let applied = [applied(&world.orders), applied(&world.stocks), applied(&world.payments), applied(&world.notices)];
-    let moment = Moment::of(world.env.time(), world.env.lanes, settled, applied.into_iter().flatten());
+    let moment =
+        Moment::of(world.env.time(), world.env.lanes, settled, audit::PATIENCE_SECONDS, applied.into_iter().flatten());
     Ok(Case { moment, orders: dossiers.into_values().collect(), products })
 }
 

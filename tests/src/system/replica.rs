@@ -1,6 +1,6 @@
 //! One process of a system.
 
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,11 +26,12 @@ pub struct Replica {
 impl Replica {
     /// Starts a program and waits until it says where it answers and that it is ready.
     pub(super) async fn start(
+        executable: &str,
         subcommand: &str,
         greeting: &'static str,
         configure: impl FnOnce(&mut Command),
     ) -> anyhow::Result<Self> {
-        let mut program = Program::start(subcommand, |command| {
+        let mut program = Program::start_of(executable, subcommand, |command| {
             configure(command);
             command
         })?;
@@ -73,6 +74,36 @@ impl Replica {
         program.start_again()?;
         self.door.open(address(&mut program, self.greeting).await?);
         self.wait_until_ready().await
+    }
+
+    /// Starts it again after it has ended, with a variable that holds for this life only, and waits until it says where
+    /// it answers. It need not be ready: what it rests on may be away.
+    pub async fn launch_again(&self, variable: Option<(&str, &str)>) -> anyhow::Result<()> {
+        let mut program = self.program.lock().await;
+        if let Some((name, value)) = variable {
+            program.set(name, Some(value));
+        }
+        let started = program.start_again();
+        if let Some((name, _)) = variable {
+            program.set(name, None);
+        }
+        started?;
+        self.door.open(address(&mut program, self.greeting).await?);
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    pub async fn has_ended(&self) -> anyhow::Result<Option<ExitStatus>> {
+        let ended = self.program.lock().await.has_ended()?;
+        if ended.is_some() {
+            self.door.close();
+        }
+        Ok(ended)
+    }
+
+    /// What it has written since its last start.
+    pub async fn log_since_start(&self) -> String {
+        self.program.lock().await.log_since_start()
     }
 
     /// Stops it in its tracks (SIGSTOP), until [`cont`](Self::cont).

@@ -7,6 +7,7 @@ use contract::env;
 use super::Service;
 use crate::kafka::Kafka;
 use crate::postgres::TestDatabase;
+use crate::program::ORDERSYSTEM;
 
 /// How a manifest begins.
 const MANIFEST: &str = "apiVersion: ordersystem.dev/v1alpha1\nkind: OrderSystem\n";
@@ -24,7 +25,9 @@ pub enum Transport {
 #[derive(Debug)]
 pub struct Setup {
     transport: Transport,
+    program: &'static str,
     kafka: Option<String>,
+    database_port: Option<u16>,
     database: Option<TestDatabase>,
     lanes: Option<u16>,
     payment_timeout: Option<&'static str>,
@@ -36,7 +39,9 @@ impl From<Transport> for Setup {
     fn from(transport: Transport) -> Self {
         Self {
             transport,
+            program: ORDERSYSTEM,
             kafka: None,
+            database_port: None,
             database: None,
             lanes: None,
             payment_timeout: None,
@@ -51,6 +56,18 @@ impl Setup {
     #[must_use]
     pub fn kafka(self, bootstrap: &str) -> Self {
         Self { transport: Transport::Kafka, kafka: Some(bootstrap.to_owned()), ..self }
+    }
+
+    /// With another program than users start.
+    #[must_use]
+    pub fn program(self, program: &'static str) -> Self {
+        Self { program, ..self }
+    }
+
+    /// Its processes reach the database by this port of the machine, such as a proxy's.
+    #[must_use]
+    pub fn database_by(self, port: u16) -> Self {
+        Self { database_port: Some(port), ..self }
     }
 
     /// On `database`, such as one of a test's own server; it goes with the system.
@@ -93,6 +110,16 @@ impl Setup {
             Some(database) => Ok(database),
             None => TestDatabase::create().await,
         }
+    }
+
+    /// The program that its processes run.
+    pub(super) fn executable(&self) -> &'static str {
+        self.program
+    }
+
+    /// The database's URL for its processes.
+    pub(super) fn url(&self, database: &TestDatabase) -> anyhow::Result<String> {
+        self.database_port.map_or_else(|| Ok(database.url().to_owned()), |port| database.url_by(port))
     }
 
     /// The manifest, as a user would write it.

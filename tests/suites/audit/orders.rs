@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use ordersystem::audit::{AuditSettings, Output, Report};
+use ordersystem::audit::{AuditSettings, Output, PATIENCE_SECONDS, Report};
 use ordersystem::location::Location;
 use serde_json::json;
 use tests::eventually;
@@ -98,6 +98,7 @@ pub async fn audit(database: &TestDatabase, expectation: Expectation) -> anyhow:
     let settings = AuditSettings {
         location: Location::of(database.url()),
         settled: expectation == Expectation::Rest,
+        patience: PATIENCE_SECONDS,
         wait: (expectation == Expectation::RestSoon).then_some(REST_SECONDS),
         output: Output::Text,
     };

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use ordersystem::postgres::Options;
 use serde_json::json;
-use tests::eventually;
 use tests::http::{Answer, Call, Client};
 use tests::kafka::Kafka;
 use tests::postgres::Server;
 use tests::shop;
 use tests::system::{Replica, Setup, System, Transport};
+use tests::{Folder, eventually};
 use tokio::time::timeout;
 
 use crate::NOTICE_DEADLINE;
@@ -19,6 +19,9 @@ use crate::load::Load;
 
 /// Orders that are acknowledged before anything happens.
 const BEFORE: usize = 30;
+
+/// Room that is left on a disk that is filled, in bytes.
+const LAST_ROOM: u64 = 64 * 1024;
 
 /// How long a request may take that is refused: it waits for nothing, but the machine may be busy.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -44,6 +47,27 @@ pub async fn database(transport: Transport) -> anyhow::Result<()> {
             refused(client.get(path)).await?;
         }
         server.start_again().await?;
+        system.process().wait_until_ready().await
+    };
+    let (orders, ()) = load.place_while(happens).await?;
+    judge(&system, &load, &orders).await
+}
+
+/// The database's disk is full. The system says that it is not ready and refuses what it cannot do; nothing is given up
+/// for it, and when there is room again it goes on by itself.
+pub async fn full(transport: Transport) -> anyhow::Result<()> {
+    let mut server = Server::start_in(Folder::volume("postgres")?, Options::default()).await?;
+    let system = System::up(Setup::from(transport).database(server.create_database().await?)).await?;
+    let shop = system.shop();
+    let load = Load::patient("patient", |service| shop.to(service));
+    load.stock(&shop).await?;
+    let happens = async {
+        load.acknowledged(BEFORE).await?;
+        server.folder().fill(LAST_ROOM)?;
+        let client = is_not_ready(system.process(), "db").await?;
+        refused(client.post("/orders").json(&shop::order(&[("cup", 1)], None))).await?;
+        server.folder().make_room()?;
+        server.revive().await?;
         system.process().wait_until_ready().await
     };
     let (orders, ()) = load.place_while(happens).await?;

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use contract::Lane;
+use contract::{Lane, Record};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Failure, Outcome, Pending, Writer};
 use crate::{
     Decision, Model, Query,
+    batch::{Batch, Origin},
     columns::{EventColumns, InboxColumns, LaneColumns, LetterColumns},
+    faults::{self, CrashPoint},
     schema,
     session::{BEGIN, COMMIT, Trip, references},
 };
@@ -28,7 +30,7 @@ impl<M: Model> Writer<M> {
 
         let mut trip = Trip::new(session);
         trip.add(BEGIN, vec![]);
-        trip.add(schema::LOCK_LANES, vec![&numbers]);
+        trip.add(schema::lock_lanes(), vec![&numbers]);
         for query in &loads {
             trip.add(query.sql, references(&query.parameters));
         }
@@ -114,13 +116,20 @@ impl<M: Model> Writer<M> {
             trip.add(schema::ADVANCE_LANES, vec![&ends.lanes, &ends.last, &ends.published]);
         }
         if !batch.reach.is_empty() {
-            trip.add(schema::ADVANCE_INBOXES, inboxes.parameters());
+            trip.add(schema::advance_inboxes(), inboxes.parameters());
         }
         if !batch.letters.is_empty() {
             trip.add(schema::BURY, letters.parameters());
         }
-        trip.add(COMMIT, vec![]);
+        let is_cut_short = faults::is_due(CrashPoint::BeforeCommit, self.schema, || settled(batch, &outcome.appended));
+        if !is_cut_short {
+            trip.add(COMMIT, vec![]);
+        }
         match trip.send().await {
+            Ok(_) if is_cut_short => {
+                faults::end();
+                Ok(outcome)
+            }
             Ok(_) => Ok(outcome),
             Err(error) if error.lost_connection() => {
                 self.session = None;
@@ -130,4 +139,13 @@ impl<M: Model> Writer<M> {
             Err(error) => Err(self.understand(error)),
         }
     }
+}
+
+/// The kinds of what a batch appended and of the records that it applied.
+pub(super) fn settled<'b, C, A>(batch: &'b Batch<C, A>, appended: &'b [Record]) -> impl Iterator<Item = &'b str> {
+    let applied = batch.items.iter().filter_map(|item| match &item.origin {
+        Origin::Record { record, .. } => Some(&**record),
+        Origin::Caller { .. } => None,
+    });
+    appended.iter().chain(applied).map(|record| &*record.kind)
 }

@@ -4,7 +4,13 @@ use contract::{Lane, Topic};
 use tokio_postgres::Row;
 
 use super::{Doors, Writer};
-use crate::{Model, inbox::Position, schema, transport::Control};
+use crate::{
+    Model,
+    faults::{self, CrashPoint},
+    inbox::Position,
+    schema,
+    transport::Control,
+};
 
 impl<M: Model> Writer<M> {
     pub(super) async fn control(&mut self, control: Control, doors: &mut Doors<M>) {
@@ -50,6 +56,7 @@ impl<M: Model> Writer<M> {
         let read = "SELECT source, lane, last_seq, next_offset FROM inbox_lane WHERE lane = ANY($1)";
         let inboxes = transaction.query(read, &[&numbers]).await?;
         transaction.commit().await?;
+        faults::reached(CrashPoint::LanesClaimed, self.schema, || [""]);
 
         for row in &claimed {
             let lane = Lane(row.get::<_, i16>(0).unsigned_abs());
@@ -68,6 +75,7 @@ impl<M: Model> Writer<M> {
             return;
         }
         self.outlet.drain().await;
+        faults::reached(CrashPoint::LanesReleased, self.schema, || [""]);
         let columns =
             |value: fn(&Self, &(Lane, i64)) -> i64| held.iter().map(|lane| value(self, lane)).collect::<Vec<_>>();
         let epochs = columns(|_, (_, epoch)| *epoch);

@@ -1,18 +1,24 @@
 //! Settling a batch, whatever it takes, and what follows when it is durable.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use contract::Record;
+use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 
-use super::{Doors, Failure, Outcome, Pending, Writer};
+use super::{Doors, Failure, Outcome, Pending, Writer, attempt::settled};
 use crate::{
     Model, Refused,
     batch::{Batch, Letter, Origin},
+    faults::{self, CrashPoint},
     session::{ROUND_TRIP, TripError, described, reconnected, witnessed},
 };
 
 /// How often a batch is repeated that PostgreSQL ended for the sake of another transaction.
 const REPEATS: u32 = 5;
+/// The pause before a batch is repeated that the database could not write.
+const HINDERED_PAUSE: Duration = Duration::from_millis(500);
+
 impl<M: Model> Writer<M> {
     pub(super) async fn settle_pending(&mut self, doors: &mut Doors<M>) {
         let mut batch = std::mem::take(&mut self.pending);
@@ -78,6 +84,11 @@ impl<M: Model> Writer<M> {
                     }
                     batch.refuse_callers(Refused::Unavailable);
                 }
+                Err(Failure::Hindered(error)) => {
+                    tracing::warn!(schema = self.schema, error, "the database cannot write now; trying again");
+                    batch.refuse_callers(Refused::Unavailable);
+                    self.wait_out(doors).await;
+                }
                 Err(Failure::Again(error)) if repeats < REPEATS => {
                     tracing::info!(schema = self.schema, %error, "batch repeated");
                     repeats += 1;
@@ -120,6 +131,7 @@ impl<M: Model> Writer<M> {
 
     /// After a batch is durable: publish, tell the model, answer.
     fn conclude(&mut self, batch: Pending<M>, outcome: Outcome<M>) {
+        faults::reached(CrashPoint::AfterCommit, self.schema, || settled(&batch, &outcome.appended));
         self.health.up();
         self.metrics.batch_items.observe(f64::from(u32::try_from(batch.items.len()).unwrap_or(u32::MAX)));
         self.metrics.appended.inc_by(outcome.appended.len() as u64);
@@ -130,7 +142,11 @@ impl<M: Model> Writer<M> {
         if !batch.letters.is_empty() {
             self.outlet.letters_waiting();
         }
+        let is_last = faults::is_due(CrashPoint::HandedOver, self.schema, || kinds(&outcome.appended));
         self.outlet.committed(outcome.appended);
+        if is_last {
+            faults::end();
+        }
         if let Some(rows) = outcome.rows {
             self.model.committed(rows);
         }
@@ -154,6 +170,7 @@ impl<M: Model> Writer<M> {
             TripError::Postgres(error) if self.session.is_none() => Failure::Away(error.to_string()),
             TripError::Postgres(error) => match error.code() {
                 Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Failure::Again(error),
+                Some(code) if is_for_now(code) => Failure::Hindered(described(&error)),
                 _ => Failure::Broken(described(&error)),
             },
         }
@@ -168,7 +185,7 @@ impl<M: Model> Writer<M> {
         }
         match (&self.session, failure) {
             // Without a connection nothing else can be tried; it is made anew first.
-            (None, Failure::Broken(reason)) => Failure::Away(reason),
+            (None, Failure::Broken(reason) | Failure::Hindered(reason)) => Failure::Away(reason),
             (None, Failure::Lost(_) | Failure::Again(_)) => {
                 Failure::Away("connection lost while rolling back".to_owned())
             }
@@ -200,16 +217,9 @@ impl<M: Model> Writer<M> {
             return;
         }
         self.health.down("no connection");
-        let refuse = async {
-            while let Some(submission) = doors.commands.recv().await {
-                self.metrics.queued.dec();
-                let _ = submission.answer.send(Err(Refused::Unavailable));
-            }
-            std::future::pending::<()>().await;
-        };
         let connected = tokio::select! {
             session = reconnected::<M>(&self.database, self.schema, &self.process) => session,
-            () = refuse => None,
+            () = self.refuse(doors) => None,
         };
         self.session = connected;
         if self.session.is_some() {
@@ -217,7 +227,65 @@ impl<M: Model> Writer<M> {
         }
     }
 
+    /// Waits a moment for a database that cannot write, refusing meanwhile whoever asks.
+    async fn wait_out(&mut self, doors: &mut Doors<M>) {
+        self.health.down("the database cannot write");
+        let stop = self.process.stop().clone();
+        tokio::select! {
+            () = sleep(HINDERED_PAUSE) => {}
+            () = self.refuse(doors) => {}
+            // What is not durable is read again by the next owner.
+            () = stop.cancelled() => self.session = None,
+        }
+    }
+
+    /// Refuses whoever asks, for ever.
+    async fn refuse(&self, doors: &mut Doors<M>) {
+        while let Some(submission) = doors.commands.recv().await {
+            self.metrics.queued.dec();
+            let _ = submission.answer.send(Err(Refused::Unavailable));
+        }
+        std::future::pending::<()>().await;
+    }
+
     async fn reconnect(&mut self) {
         self.session = reconnected::<M>(&self.database, self.schema, &self.process).await;
+    }
+}
+
+/// Whether an error is about the database's own state and not about what it was asked to do: a full disk, too little
+/// memory, something that is not ready, a statement that took too long, an error of the file system. Nothing in a batch can
+/// be to blame for that, so nothing in it may be given up.
+fn is_for_now(code: &SqlState) -> bool {
+    code.code().get(..2).is_some_and(|class| ["53", "55", "57", "58"].contains(&class))
+}
+
+fn kinds(appended: &[Record]) -> impl Iterator<Item = &str> {
+    appended.iter().map(|record| &*record.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_database_cannot_do_now_is_told_from_what_it_cannot_do() {
+        let for_now = [
+            SqlState::DISK_FULL,
+            SqlState::OUT_OF_MEMORY,
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::QUERY_CANCELED,
+            SqlState::IO_ERROR,
+        ];
+        assert!(for_now.iter().all(is_for_now));
+        let never = [
+            SqlState::CHECK_VIOLATION,
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::INTERNAL_ERROR,
+        ];
+        assert!(!never.iter().any(is_for_now));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use journal::faults::{self, CrashPoint};
 use process::metrics::{Histograms, Metrics, SECONDS};
 use prometheus_client::encoding::EncodeLabelSet;
 use tokio::time::timeout;
 use tracing::{debug, error};
 
+use crate::SCHEMA;
 use crate::gateway::Gateway;
 use crate::payment::{Call, CallError, Outcome};
 
@@ -44,7 +46,9 @@ impl<G: Gateway> Provider<G> {
 
     async fn ask_once(&self, call: &Call) -> Result<Outcome, CallError> {
         let began = Instant::now();
+        faults::reached(CrashPoint::BeforeAsking, SCHEMA, || [call.step.as_str()]);
         let reply = timeout(CALL_TIMEOUT, self.gateway.ask(call)).await.unwrap_or(Err(CallError::Timeout));
+        faults::reached(CrashPoint::AfterAsking, SCHEMA, || [call.step.as_str()]);
         let result = reply.and_then(|reply| call.understand(reply));
         let asked = Asked { step: call.step.as_str(), outcome: named(&result) };
         self.seconds.get_or_create(&asked).observe(began.elapsed().as_secs_f64());

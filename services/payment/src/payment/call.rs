@@ -29,6 +29,9 @@ pub enum Step {
 }
 
 impl Step {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Authorize, Self::Inquire, Self::Capture, Self::Void, Self::Refund];
+
     /// Its name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

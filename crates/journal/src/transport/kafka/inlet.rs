@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{KafkaOutlet, consumer_config};
 use crate::{
     OwnedLanes,
+    faults::{self, CrashPoint},
     settings::KafkaSettings,
     transport::{Body, Control, DELIVERY_RECORDS, Delivery, Incoming, Intake, Positions},
 };
@@ -402,6 +403,9 @@ impl Poller {
             if let Err(error) = list.add_partition_offset(&name, lane.as_i32(), Offset::Offset(offset)) {
                 tracing::debug!(%error, "offset could not be told");
             }
+        }
+        if list.count() > 0 {
+            faults::reached(CrashPoint::OffsetsTold, self.inlet.schema, || [""]);
         }
         if list.count() > 0
             && let Err(error) = consumer.commit(&list, mode)

@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 
 use super::producer_config;
 use crate::{
+    faults::{self, CrashPoint},
     hints::Notifier,
     metrics::JournalMetrics,
     outgoing::{Fresh, Outgoing},
@@ -80,7 +81,7 @@ impl KafkaOutlet {
     /// An outlet with a producer of its own.
     pub fn new(parts: OutletParts) -> Result<Arc<Self>, KafkaError> {
         let relay = Arc::new(Relay::new(parts.lanes));
-        let producer = producer(&parts.settings, &relay)?;
+        let producer = producer(&parts.settings, &relay, parts.schema)?;
         Ok(Arc::new(Self {
             feeds: parts.feeds.map(|topic| (topic, topic.name(&parts.system))),
             settings: parts.settings,
@@ -202,6 +203,7 @@ impl KafkaOutlet {
             return;
         }
         drop(lanes);
+        faults::reached(CrashPoint::WentBack, self.schema, || [""]);
         tracing::warn!(schema = self.schema, %lane, seq, "a consumer misses records; the lane is published again");
         self.metrics.republished.inc();
         self.relay.work.notify_one();
@@ -261,7 +263,7 @@ impl KafkaOutlet {
 
     /// A producer that met an error it cannot recover from is replaced; what it had not delivered is sent again.
     fn renew(&self) {
-        match producer(&self.settings, &self.relay) {
+        match producer(&self.settings, &self.relay, self.schema) {
             Ok(renewed) => {
                 tracing::warn!(schema = self.schema, "producer renewed");
                 *self.producer.write().unwrap_or_else(PoisonError::into_inner) = renewed;
@@ -393,6 +395,10 @@ impl KafkaOutlet {
     }
 }
 
-fn producer(settings: &KafkaSettings, relay: &Arc<Relay>) -> Result<ThreadedProducer<Reports>, KafkaError> {
-    producer_config(settings).create_with_context(Reports(Arc::clone(relay)))
+fn producer(
+    settings: &KafkaSettings,
+    relay: &Arc<Relay>,
+    schema: &'static str,
+) -> Result<ThreadedProducer<Reports>, KafkaError> {
+    producer_config(settings).create_with_context(Reports { relay: Arc::clone(relay), schema })
 }

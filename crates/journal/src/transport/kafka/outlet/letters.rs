@@ -9,6 +9,7 @@ use rdkafka::{
 };
 
 use super::KafkaOutlet;
+use crate::faults::{self, CrashPoint};
 
 /// Dead letters published at once.
 const LETTERS: i64 = 100;
@@ -36,6 +37,7 @@ impl KafkaOutlet {
             return Ok(());
         }
         self.flush().await?;
+        faults::reached(CrashPoint::LettersPublished, self.schema, || [""]);
         let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
         let done = "UPDATE dead_letter SET published = true WHERE id = ANY($1)";
         client.execute(done, &[&ids]).await.map_err(|error| error.to_string())?;

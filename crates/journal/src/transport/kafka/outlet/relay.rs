@@ -5,15 +5,19 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use contract::{Lane, Lanes};
+use contract::{Lane, Lanes, envelope};
 use rdkafka::{
     ClientContext, Message,
     error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Headers},
     producer::{DeliveryResult, ProducerContext},
 };
 use tokio::sync::Notify;
 
-use crate::outgoing::Outgoing;
+use crate::{
+    faults::{self, CrashPoint},
+    outgoing::Outgoing,
+};
 
 /// What the delivery reports and the writer share.
 pub(super) struct Relay {
@@ -57,17 +61,20 @@ pub(super) fn opaque(lane: Lane, seq: i64) -> usize {
 const SEQ_BITS: u32 = 48;
 
 /// What becomes of messages, told to the relay.
-pub(super) struct Reports(pub Arc<Relay>);
+pub(super) struct Reports {
+    pub relay: Arc<Relay>,
+    pub schema: &'static str,
+}
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer");
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.0.away.store(true, Ordering::Release);
+            self.relay.away.store(true, Ordering::Release);
         }
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.0.broken.store(true, Ordering::Release);
-            self.0.work.notify_one();
+            self.relay.broken.store(true, Ordering::Release);
+            self.relay.work.notify_one();
         }
     }
 }
@@ -82,16 +89,24 @@ impl ProducerContext for Reports {
         let lane = Lane(u16::try_from(index).unwrap_or(0));
         let seq = i64::try_from(opaque & ((1 << SEQ_BITS) - 1)).unwrap_or(0);
         match result {
-            Ok(_) => {
-                if let Some(state) = self.0.lanes().get_mut(index) {
+            Ok(message) => {
+                faults::reached(CrashPoint::Delivered, self.schema, || kind(message));
+                if let Some(state) = self.relay.lanes().get_mut(index) {
                     state.acknowledged(seq);
                 }
             }
             Err((error, message)) => {
-                if self.0.go_back(lane, seq) {
+                if self.relay.go_back(lane, seq) {
                     tracing::warn!(topic = message.topic(), %lane, seq, %error, "delivery failed; the lane goes back");
                 }
             }
         }
     }
+}
+
+/// The kind of a delivered event, without what all have in common.
+fn kind<'m>(message: &'m BorrowedMessage<'_>) -> Option<&'m str> {
+    let mut headers = message.headers()?.iter();
+    let kind = headers.find(|header| header.key == envelope::TYPE)?.value?;
+    str::from_utf8(kind).ok()?.strip_prefix(envelope::TYPE_PREFIX)
 }
