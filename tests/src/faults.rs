@@ -15,6 +15,7 @@ mod observer;
 mod plan;
 mod proxy;
 mod random;
+mod script;
 mod site;
 mod topics;
 

@@ -107,9 +107,12 @@ impl History {
     /// The events of an order were listed: what was listed before is at the beginning.
     pub fn listed(&mut self, number: u32, events: Vec<String>) {
         self.reads += 1;
-        let before = std::mem::replace(&mut self.order(number).listed, events.clone());
-        if !events.starts_with(&before) {
-            self.contradict(format!("client {number} was listed {before:?}, and afterwards {events:?}"));
+        let before = &mut self.order(number).listed;
+        if events.starts_with(before) {
+            *before = events;
+        } else {
+            let found = format!("client {number} was listed {before:?}, and afterwards {events:?}");
+            self.contradict(found);
         }
     }
 

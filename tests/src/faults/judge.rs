@@ -1,10 +1,10 @@
 //! The judge: what the clients remember against what the system wrote down. Pure; `facts` reads what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, OrderFacts};
 use super::history::{History, Requests, Sent};
-use super::load::customer;
+use super::script::customer;
 
 /// How each order's end is told to its customer.
 const NOTICES: [(&str, &str); 4] = [
@@ -27,8 +27,8 @@ pub fn contradictions(history: &History, facts: &Facts) -> Vec<String> {
         let ids = by_customer.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
         found.extend(of_client(sent, ids, facts).into_iter().map(|what| format!("{name}: {what}")));
     }
-    let known: BTreeMap<String, ()> = history.orders.keys().map(|number| (customer(*number), ())).collect();
-    let strangers = facts.orders.values().filter(|order| !known.contains_key(&order.customer));
+    let known: BTreeSet<String> = history.orders.keys().map(|number| customer(*number)).collect();
+    let strangers = facts.orders.values().filter(|order| !known.contains(&order.customer));
     found.extend(strangers.map(|order| format!("nobody sent the order of {}", order.customer)));
     found.extend(of_adjustments(&history.adjustments, &facts.adjustments));
     found

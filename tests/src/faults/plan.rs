@@ -230,9 +230,8 @@ impl Plan {
     /// The rest of a hand: what it harms has to work for some of the time, or there is nothing to harm.
     fn rest(&mut self) -> Duration {
         match self.hand {
-            Hand::Replicas(_) => self.random.millis(500, 3_000),
-            Hand::Broker => self.random.millis(6_000, 14_000),
-            Hand::Database => self.random.millis(6_000, 14_000),
+            Hand::Replicas(_) => self.random.millis(1_000, 5_000),
+            Hand::Broker | Hand::Database => self.random.millis(6_000, 14_000),
             Hand::Network => self.random.millis(1_000, 5_000),
             Hand::Topics => self.random.millis(2_000, 8_000),
             Hand::Locks => self.random.millis(500, 4_000),
@@ -260,7 +259,7 @@ impl Plan {
             Kind::Stall => Fault::Stall { link, percent, away: random.millis(500, 8_000) },
             Kind::Delay => Fault::Delay { link, by: random.millis(5, 200), away: random.millis(1_000, 5_000) },
             Kind::SendTwice => Fault::SendTwice { topic: random.below(4), records: 1 + random.below(200) },
-            Kind::Hold => Fault::Hold { schema: *random.one_of::<&str>(&SCHEMAS), away: random.millis(50, 1_000) },
+            Kind::Hold => Fault::Hold { schema: SCHEMAS[random.below(SCHEMAS.len())], away: random.millis(50, 1_000) },
         }
     }
 }

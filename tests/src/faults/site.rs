@@ -22,7 +22,7 @@ use crate::{Folder, eventually};
 pub const LANES: u16 = 4;
 
 /// How long an order waits for stock and payment.
-const PAYMENT_TIMEOUT: &str = "20s";
+const PAYMENT_TIMEOUT: &str = "40s";
 
 /// How long what was down may take to be up again, on a busy machine.
 const UP_DEADLINE: Duration = Duration::from_mins(2);
