@@ -108,7 +108,9 @@ impl Record {
     ) -> Result<Self, UnreadableEnvelope> {
         let text = |name: &'static str| {
             let bytes = header(name).ok_or(UnreadableEnvelope::Missing(name))?;
-            std::str::from_utf8(bytes).map_err(|_| UnreadableEnvelope::Invalid(name))
+            // PostgreSQL keeps no text with a NUL in it.
+            let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+            text.ok_or(UnreadableEnvelope::Invalid(name))
         };
         let kind = text(TYPE)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
         let stream = parsed(CORRELATION, text(CORRELATION)?)?;
@@ -190,9 +192,11 @@ mod tests {
             headers.remove(name);
             let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));
             assert_eq!(read, Err(UnreadableEnvelope::Missing(name)));
-            headers.insert(name.to_owned(), vec![0xff]);
-            let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));
-            assert_eq!(read, Err(UnreadableEnvelope::Invalid(name)));
+            for spoilt in [vec![0xff], [&whole[name][..], b"\0"].concat()] {
+                headers.insert(name.to_owned(), spoilt);
+                let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));
+                assert_eq!(read, Err(UnreadableEnvelope::Invalid(name)));
+            }
         }
         let read = Record::read(|name| whole.get(name).map(Vec::as_slice), None);
         assert_eq!(read, Err(UnreadableEnvelope::NoValue));

@@ -214,7 +214,9 @@ impl<C, A> Batch<C, A> {
         })
     }
 
-    fn bury(&mut self, letter: Letter) -> Taken {
+    fn bury(&mut self, mut letter: Letter) -> Taken {
+        // A reason may quote what it is about, and PostgreSQL keeps no text with a NUL in it.
+        letter.reason = letter.reason.replace('\0', "\u{fffd}");
         self.letters.push(letter);
         Taken::Buried
     }
@@ -330,6 +332,30 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_buried_with_a_reason_that_can_be_kept() {
+        // given a record that is the next, and says something that its reader quotes
+        let mut holding = Holding::default();
+        holding.take(Lane(0), 1, [(Topic::Orders, Position::default())]);
+        let mut appended = Vec::new();
+        let stream = Uuid::from_u128(1);
+        let event = contract::order::OrderEvent::Expired(contract::order::Expired {
+            customer_id: "ann".parse().expect("is an id"),
+        });
+        Decision::new(DateTime::UNIX_EPOCH, Lane(0), &mut appended).append(stream, 1, &event);
+        let record = Record { seq: 1, ..appended.remove(0) };
+        let incoming =
+            Incoming { source: Topic::Orders, lane: Lane(0), offset: 4, body: Body::Record(Box::new(record)) };
+        // when it cannot be read
+        let mut batch = Batch::<(), ()>::new();
+        let refuse = |_, _: &Record| Err(Unreadable::Senseless("no such thing: a\0b"));
+        let taken = batch.take_in(incoming, &mut holding, Instant::now(), refuse);
+        // then
+        assert_eq!(taken, Some(Taken::Buried));
+        assert_eq!(batch.letters[0].reason, "no such thing: a\u{fffd}b");
+        assert_eq!(holding.dirty().values().next(), Some(&Position { seq: 1, offset: 5 }));
+    }
 
     #[test]
     fn nothing_waits_when_little_arrives_and_the_longest_gap_at_most() {
