@@ -211,7 +211,7 @@ impl Env {
     pub fn fresh_id(&mut self) -> Uuid {
         self.ids += 1;
         let time = u128::from(self.now) + u128::from(BEGAN.unsigned_abs()) * 1000;
-        let rest = u128::from(self.random.next() >> 16);
+        let rest = u128::from(self.random.draw() >> 16);
         Uuid::from_u128(time << 80 | 7 << 76 | u128::from(self.ids & 0xfff) << 64 | 2 << 62 | rest)
     }
 
