@@ -129,7 +129,8 @@ impl Manifest {
         Self::parse(&text).map_err(|reason| ManifestError::Shape { path: path.to_owned(), reason })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a manifest's text. An error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let resource: Resource = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
         if resource.api_version != API_VERSION || resource.kind != KIND {
             let (version, kind) = (resource.api_version, resource.kind);

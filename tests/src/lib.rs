@@ -5,6 +5,7 @@
 //! behind. Every wait has a bound.
 
 pub mod books;
+pub mod borders;
 pub mod cluster;
 pub mod faults;
 pub mod http;

@@ -8,7 +8,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -62,8 +62,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = axum::extract::Query::try_from_uri(&parts.uri);
-        query.map(|query| Self(query.0)).map_err(|error| bad_query(&error))
+        parse_query(&parts.uri).map(Self)
     }
 }
 
@@ -108,7 +107,14 @@ async fn discard(mut body: Body) {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// What the query of an address says.
+pub fn parse_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    let query = axum::extract::Query::try_from_uri(uri);
+    query.map(|query| query.0).map_err(|error| bad_query(&error))
+}
+
+/// What a body says, which is JSON.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::malformed().detail("the body is empty"));
     }

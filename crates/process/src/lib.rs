@@ -23,7 +23,7 @@ pub mod telemetry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use app::{Service, app};
-pub use extract::{Json, MAX_BODY_BYTES, Path, Query};
+pub use extract::{Json, MAX_BODY_BYTES, Path, Query, parse, parse_query};
 pub use health::{Component, Health};
 pub use lifecycle::{BoxError, Failure, Process, TaskOutcome};
 pub use metrics::Metrics;

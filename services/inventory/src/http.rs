@@ -23,6 +23,25 @@ use crate::view::{self, InventoryView, Movement};
 use body::{AdjustStock, CountStock};
 use pages::{MovementAnswer, MovementPage, PageQuery, StockAnswer, StockPage};
 
+/// What requests may say, read as the handlers read it.
+pub mod border {
+    use contract::ProductId;
+    use process::Problem;
+
+    use super::body::{AdjustStock, CountStock};
+    use crate::stock::{Adjustment, Command};
+
+    /// The body of a request to count `product`.
+    pub fn count(product: ProductId, body: &[u8]) -> Result<Command, Problem> {
+        process::parse::<CountStock>(body)?.command(product)
+    }
+
+    /// The body of a request to adjust `product`.
+    pub fn adjustment(product: ProductId, body: &[u8]) -> Result<Adjustment, Problem> {
+        process::parse::<AdjustStock>(body)?.adjustment(product)
+    }
+}
+
 /// What the handlers hold.
 #[derive(Clone)]
 struct Api {

@@ -15,6 +15,7 @@ use contract::Topic;
 use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
+pub use http::border;
 pub use settings::Settings;
 use store::Inventory;
 use view::InventoryView;

@@ -33,6 +33,38 @@ use body::{AmendOrder, CancelOrder, PlaceOrder};
 use headers::if_match;
 use pages::{EventPage, EventQuery, ListQuery, OrderPage};
 
+/// What requests may say, read as the handlers read it.
+pub mod border {
+    use axum::http::Uri;
+
+    use super::body::{AmendOrder, CancelOrder, PlaceOrder};
+    pub use super::headers::if_match;
+    use super::pages::ListQuery;
+    use crate::order::{Amendment, Place};
+    use crate::view::Filter;
+    use process::Problem;
+
+    /// The body of a request to place an order.
+    pub fn placing(body: &[u8]) -> Result<Place, Problem> {
+        process::parse::<PlaceOrder>(body)?.check()
+    }
+
+    /// The body of a request to amend one.
+    pub fn amendment(body: &[u8]) -> Result<Amendment, Problem> {
+        process::parse::<AmendOrder>(body)?.check()
+    }
+
+    /// The body of a request to cancel one: the reason.
+    pub fn cancellation(body: &[u8]) -> Result<String, Problem> {
+        process::parse::<CancelOrder>(body)?.check()
+    }
+
+    /// The query of a request to list orders.
+    pub fn listing(uri: &Uri) -> Result<Filter, Problem> {
+        process::parse_query::<ListQuery>(uri)?.filter()
+    }
+}
+
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Ids drawn, for each lane there is, until one falls into a lane that this replica owns. Even with one lane of its own

@@ -19,6 +19,7 @@ use contract::Topic;
 use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
+pub use http::border;
 use metrics::OrderMetrics;
 pub use settings::Settings;
 use store::Orders;

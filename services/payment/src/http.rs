@@ -22,6 +22,19 @@ use crate::store::{self, Accounts, Answer, Request};
 use answer::{PaymentAnswer, PaymentList, PaymentWithHistory};
 use body::{Listing, PaymentRequest};
 
+/// What requests may say, read as the handlers read it.
+pub mod border {
+    use process::Problem;
+
+    use super::body::PaymentRequest;
+    use crate::payment::Command;
+
+    /// The body of a request to pay.
+    pub fn payment(body: &[u8]) -> Result<Command, Problem> {
+        process::parse::<PaymentRequest>(body)?.command()
+    }
+}
+
 /// The routes, each also in the OpenAPI document.
 pub(crate) fn routes(journal: Journal<Accounts>) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(list, pay)).routes(routes!(one)).with_state(journal)

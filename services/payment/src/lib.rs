@@ -19,6 +19,7 @@ use process::{Process, Service};
 
 use calls::{Caller, Calls};
 use gateway::simulated::{self, Simulated};
+pub use http::border;
 pub use settings::Settings;
 use store::{Accounts, MIGRATIONS};
 

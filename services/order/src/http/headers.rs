@@ -7,7 +7,7 @@ use process::headers::elements;
 use crate::order::IfMatch;
 
 /// The versions that the request expects (RFC 9110, 13.1.1). A tag that is weak or not ours matches none.
-pub(super) fn if_match(headers: &HeaderMap) -> Option<IfMatch> {
+pub fn if_match(headers: &HeaderMap) -> Option<IfMatch> {
     headers.contains_key(IF_MATCH).then(|| {
         if elements(headers, &IF_MATCH).any(|tag| tag == "*") {
             return IfMatch::Any;
