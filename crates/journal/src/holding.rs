@@ -86,6 +86,18 @@ impl Holding {
         taken.map(|(lane, _)| lane).filter(|lane| reach.keys().any(|(_, reached)| reached == lane)).collect()
     }
 
+    /// The inbox by which it is seen whether a batch with this reach was stored: of a lane that is still ours, as the
+    /// epochs that are stored tell. Those of other lanes may have been moved by their new owners.
+    pub fn witness(
+        &self,
+        reach: &Reach,
+        epochs: impl IntoIterator<Item = (Lane, i64)>,
+    ) -> Option<(Topic, Lane, Position)> {
+        let lost = self.lost(reach, epochs);
+        let mut ours = reach.iter().filter(|((_, lane), _)| !lost.contains(lane));
+        ours.next().map(|((source, lane), position)| (*source, *lane, *position))
+    }
+
     /// What to ask the sources for once more, because nothing came of the request before: of each lane, from which
     /// sequence on.
     pub fn ask_once_more(&mut self, now: Instant) -> Vec<(Topic, Lane, i64)> {
@@ -120,6 +132,18 @@ mod tests {
         assert_eq!(holding.lost(&Reach::new(), [(LANE, 5)]), [], "anyone may append");
         holding.let_go(LANE);
         assert_eq!(holding.lost(&reach, [(LANE, 4)]), [LANE], "let go while the batch waited");
+    }
+
+    #[test]
+    fn whether_a_batch_was_stored_is_seen_where_nobody_else_moves() {
+        let mut holding = Holding::default();
+        for lane in [Lane(0), LANE] {
+            holding.take(lane, 4, [(Topic::Orders, Position::default())]);
+        }
+        let position = Position { seq: 1, offset: 1 };
+        let reach = Reach::from([((Topic::Orders, Lane(0)), position), ((Topic::Orders, LANE), position)]);
+        assert_eq!(holding.witness(&reach, [(Lane(0), 5), (LANE, 4)]), Some((Topic::Orders, LANE, position)));
+        assert_eq!(holding.witness(&reach, [(Lane(0), 5), (LANE, 5)]), None);
     }
 
     #[test]

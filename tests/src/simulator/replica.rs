@@ -323,7 +323,7 @@ impl<P: Part> Replica<P> {
             return self.wait_for_locks(env);
         };
         store.roll_back(txn);
-        if store.witnessed(&unsure.appended, &unsure.batch.reach) {
+        if store.witnessed(&unsure.appended, &unsure.batch.reach, &self.holding) {
             self.conclude(unsure, env);
         } else {
             unsure.batch.refuse_callers(Refused::Unavailable);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{Lane, Lanes, ProductId, Record, Topic};
-use journal::protocol::{Position, Reach};
+use journal::protocol::{Holding, Position, Reach};
 use uuid::Uuid;
 
 use super::faults::Rule;
@@ -152,10 +152,11 @@ impl<P: Part> Store<P> {
     }
 
     /// Whether the batch that appended these events and moved these inboxes is there.
-    pub fn witnessed(&self, appended: &[Record], reach: &Reach) -> bool {
-        match (appended.first(), reach.iter().next()) {
+    pub fn witnessed(&self, appended: &[Record], reach: &Reach, holding: &Holding) -> bool {
+        let epochs = reach.keys().map(|(_, lane)| (*lane, self.heads[lane.index()].epoch));
+        match (appended.first(), holding.witness(reach, epochs)) {
             (Some(event), _) => self.events[event.lane.index()].iter().any(|stored| stored.id == event.id),
-            (None, Some(((source, lane), position))) => self.inbox(*source, *lane) == *position,
+            (None, Some((source, lane, position))) => self.inbox(source, lane) == position,
             (None, None) => false,
         }
     }

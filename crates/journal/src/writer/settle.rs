@@ -200,7 +200,7 @@ impl<M: Model> Writer<M> {
             let Some(session) = &self.session else {
                 return false;
             };
-            match witnessed(&session.client, &batch.lanes(), &batch.reach, &outcome.appended).await {
+            match witnessed(&session.client, &self.holding, &batch.lanes(), &batch.reach, &outcome.appended).await {
                 Ok(happened) => return happened,
                 Err(error) => {
                     tracing::warn!(schema = self.schema, %error, "database connection lost again");
