@@ -106,6 +106,8 @@ fn records(bytes: &[u8]) {
         found.map(str::as_bytes)
     };
     let Ok(record) = Record::read(header, Some(value.as_bytes())) else { return };
+    let kept = [Some(&*record.kind), record.subject.as_deref(), record.trace.as_deref()];
+    assert!(!kept.into_iter().flatten().any(|text| text.contains('\0')), "PostgreSQL keeps no NUL");
     let mut written: Vec<(String, Vec<u8>)> = Vec::new();
     record.headers(Topic::Orders, |name, value| written.push((name.to_owned(), value.to_owned())));
     let again = |wanted: &str| Some(&*written.iter().find(|(name, _)| name == wanted)?.1);

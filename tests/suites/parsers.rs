@@ -10,7 +10,7 @@ use tests::borders::{BORDERS, Border};
 use tests::random::Random;
 
 /// Variations of each example, unless `VARIATIONS` says otherwise; others are drawn with another `SEED`.
-const VARIATIONS: u64 = 400;
+const VARIATIONS: u64 = 4_000;
 /// The longest variation, in bytes: as long as a body may be.
 const MAX_BYTES: usize = 256 * 1024;
 /// How deep a document nests that nobody should recurse into.

@@ -100,7 +100,7 @@ fn spoilt(known: &[String], random: &mut Random) -> Draft {
             5 => draft.body = retyped(&draft.body, random),
             6 => {
                 draft.method =
-                    random.pick(&["BREW", "DELETE", "PATCH", "OPTIONS", "HEAD", "post", "TRACE", "X"]).to_string()
+                    random.pick(&["BREW", "DELETE", "PATCH", "OPTIONS", "HEAD", "post", "TRACE", "X"]).to_string();
             }
             7 => draft.path = other_path(&draft.path, random),
             _ => other_header(&mut draft, random),
@@ -210,11 +210,12 @@ fn other_path(path: &str, random: &mut Random) -> String {
         "&x=y",
         "%0d%0a",
     ];
+    let odd = *random.pick(&odd);
     match random.below(4) {
-        0 => format!("{path}{}", random.pick(&odd)),
-        1 => path.replace(|c: char| c.is_ascii_digit(), *random.pick(&odd)),
+        0 => format!("{path}{odd}"),
+        1 => path.replace(|c: char| c.is_ascii_digit(), odd),
         2 => format!("/{}", "a".repeat(random.index(9_000))),
-        _ => format!("/v1{path}/{}", random.pick(&odd)),
+        _ => format!("/v1{path}/{odd}"),
     }
 }
 
