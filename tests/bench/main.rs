@@ -39,8 +39,8 @@ struct Settings {
     /// Transports: `kafka`, `log`
     #[arg(long, value_delimiter = ',', default_value = "kafka,log")]
     transports: Vec<String>,
-    /// Lanes of the system
-    #[arg(long, default_value_t = 6)]
+    /// Lanes of the system: few on a small machine, as each is a request of its own
+    #[arg(long, default_value_t = 2)]
     lanes: u16,
     /// Connections of the generator
     #[arg(long, default_value_t = 240)]

@@ -230,9 +230,8 @@ impl Plan {
     /// The rest of a hand: what it harms has to work for some of the time, or there is nothing to harm.
     fn rest(&mut self) -> Duration {
         match self.hand {
-            Hand::Replicas(_) => self.random.millis(1_000, 5_000),
+            Hand::Replicas(_) | Hand::Network => self.random.millis(1_000, 5_000),
             Hand::Broker | Hand::Database => self.random.millis(6_000, 14_000),
-            Hand::Network => self.random.millis(1_000, 5_000),
             Hand::Topics => self.random.millis(2_000, 8_000),
             Hand::Locks => self.random.millis(500, 4_000),
         }
