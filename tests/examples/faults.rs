@@ -19,17 +19,20 @@ struct Arguments {
     /// Clients that come each second
     #[arg(long, default_value_t = 60)]
     rate: u32,
+    /// Seconds that the system may take to come to rest afterwards
+    #[arg(long, default_value_t = REST.as_secs())]
+    patience: u64,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { seconds, seed, rate } = Arguments::parse();
+    let Arguments { seconds, seed, rate, patience } = Arguments::parse();
     let any = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |elapsed| elapsed.as_secs());
     let seed = seed.unwrap_or_else(any);
     eprintln!("seed {seed}");
     program::keep_quiet();
-    let time = Duration::from_secs(seconds);
-    let settings = Settings { seed, time, per_second: rate, patience: REST, only: &[], left_out: None };
+    let (time, patience) = (Duration::from_secs(seconds), Duration::from_secs(patience));
+    let settings = Settings { seed, time, per_second: rate, patience, only: &[], left_out: None };
     let outcome = run(settings).await?;
     print!("{outcome}");
     Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

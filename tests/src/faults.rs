@@ -104,12 +104,16 @@ async fn run_at(site: &Site, settings: Settings) -> anyhow::Result<Outcome> {
     let end = Instant::now() + settings.time;
     let harm = async {
         nemesis.run(end).await?;
-        site.heal().await
+        eprintln!("mending everything …");
+        site.heal().await?;
+        eprintln!("everything is mended; waiting for the last clients …");
+        anyhow::Ok(())
     };
     load.run(settings.per_second, harm).await?;
     nemesis.look_after_all().await?;
     let (audits, mut contradictions) = auditor.finish();
     contradictions.extend(nemesis.ended_by_themselves());
+    eprintln!("waiting until the system is at rest …");
     let begun = Instant::now();
     let history = load.into_history();
     let (report, found) = judged(&site.system, &history, settings.patience).await?;
