@@ -338,13 +338,19 @@ mod tests {
         // given a record that is the next, and says something that its reader quotes
         let mut holding = Holding::default();
         holding.take(Lane(0), 1, [(Topic::Orders, Position::default())]);
-        let mut appended = Vec::new();
-        let stream = Uuid::from_u128(1);
-        let event = contract::order::OrderEvent::Expired(contract::order::Expired {
-            customer_id: "ann".parse().expect("is an id"),
-        });
-        Decision::new(DateTime::UNIX_EPOCH, Lane(0), &mut appended).append(stream, 1, &event);
-        let record = Record { seq: 1, ..appended.remove(0) };
+        let record = Record {
+            lane: Lane(0),
+            seq: 1,
+            stream: Uuid::from_u128(1),
+            version: 1,
+            id: Uuid::from_u128(2),
+            kind: "happened.v1".into(),
+            at: DateTime::UNIX_EPOCH,
+            subject: None,
+            cause: None,
+            trace: None,
+            data: "{}".into(),
+        };
         let incoming =
             Incoming { source: Topic::Orders, lane: Lane(0), offset: 4, body: Body::Record(Box::new(record)) };
         // when it cannot be read

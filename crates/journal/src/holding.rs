@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn what_moved_is_dirty_until_it_is_stored() {
         let mut holding = Holding::default();
-        holding.take(LANE, 1, [(Topic::Orders, Position::default()), (Topic::Payments, Position::default())]);
+        holding.take(LANE, 1, [(Topic::Orders, Position::default()), (Topic::Inventory, Position::default())]);
         holding.inbox(Topic::Orders, LANE).expect("is held").judge(1, 0, Instant::now());
         let reach = holding.dirty();
         assert_eq!(reach, Reach::from([((Topic::Orders, LANE), Position { seq: 1, offset: 1 })]));
