@@ -34,6 +34,7 @@ over_both_transports! {
     twenty_thousand_orders_settle: bulk::twenty_thousand,
     orders_survive_that_the_database_is_away: away::database,
     orders_survive_that_the_databases_disk_is_full: away::full,
+    a_disk_that_was_full_for_callers_only_is_found_to_have_room: away::full_for_callers,
 }
 
 mod on_kafka_only {

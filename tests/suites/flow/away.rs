@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use ordersystem::postgres::Options;
 use serde_json::json;
 use tests::http::{Answer, Call, Client};
@@ -14,7 +14,7 @@ use tests::{Folder, eventually};
 use tokio::time::timeout;
 
 use crate::NOTICE_DEADLINE;
-use crate::books::judge;
+use crate::books::{balanced, judge};
 use crate::load::Load;
 
 /// Orders that are acknowledged before anything happens.
@@ -22,6 +22,9 @@ const BEFORE: usize = 30;
 
 /// Room that is left on a disk that is filled, in bytes.
 const LAST_ROOM: u64 = 64 * 1024;
+
+/// Products that are counted at most until the disk is full: each takes some hundred bytes of the room.
+const COUNTS: usize = 5_000;
 
 /// How long a request may take that is refused: it waits for nothing, but the machine may be busy.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -71,6 +74,29 @@ pub async fn full(transport: Transport) -> anyhow::Result<()> {
     };
     let (orders, ()) = load.place_while(happens).await?;
     judge(&system, &load, &orders).await
+}
+
+/// The disk is full when nothing is on its way but what callers ask for. They are refused, so that nothing is left to be
+/// tried again; when there is room, whoever asks next is served all the same.
+pub async fn full_for_callers(transport: Transport) -> anyhow::Result<()> {
+    let mut server = Server::start_in(Folder::volume("postgres")?, Options::default()).await?;
+    let system = System::up(Setup::from(transport).database(server.create_database().await?)).await?;
+    let client = system.process().client()?;
+    let count =
+        async |product: usize| client.put(&format!("/inventory/product-{product}")).json(&json!({"onHand": 1})).await;
+    server.folder().fill(LAST_ROOM)?;
+    let mut products = 0..COUNTS;
+    loop {
+        let product = products.next().context("everything was counted on a full disk")?;
+        if count(product).await?.expect(503).is_ok() {
+            break;
+        }
+    }
+    server.folder().make_room()?;
+    server.revive().await?;
+    system.process().wait_until_ready().await?;
+    eventually(NOTICE_DEADLINE, "stock is counted", async || count(COUNTS).await?.expect(200).map(drop)).await?;
+    balanced(system.database()).await
 }
 
 /// The broker goes without a word. Reads are answered still, and what cannot be passed on is refused at once; when the

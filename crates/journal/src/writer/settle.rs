@@ -104,6 +104,9 @@ impl<M: Model> Writer<M> {
             }
             work.push(batch);
         }
+        // Nothing is left that could not be written: whoever asks next finds out whether that is so still. Nobody could if
+        // all who asked had been refused and this went on to say that it is of no use.
+        self.health.up();
     }
 
     /// Halves a batch that cannot be settled; a single item is refused or put to the dead letters.
