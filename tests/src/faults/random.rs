@@ -2,28 +2,27 @@
 
 use std::time::Duration;
 
-/// A stream of numbers that a seed and a name determine (`SplitMix64`).
+use crate::random;
+
+/// A stream of numbers that a seed and a name determine.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(random::Random);
 
 impl Random {
     /// The stream called `name` of a seed; another name is another stream.
     pub fn of(seed: u64, name: &str) -> Self {
-        let named = name.bytes().fold(seed, |sofar, byte| Self(sofar ^ u64::from(byte)).number());
-        Self(named)
+        let named = name.bytes().fold(seed, |sofar, byte| random::Random::of(sofar ^ u64::from(byte)).draw());
+        Self(random::Random::of(named))
     }
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
     }
 
     /// A number below `end`; 0 if there is none.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.number() % (end.max(1) as u64)).unwrap_or_default()
+        self.0.index(end.max(1))
     }
 
     /// Whether it happens that happens so many times in a hundred.
@@ -33,12 +32,12 @@ impl Random {
 
     /// One of these, of which there is at least one.
     pub fn one_of<'t, T>(&mut self, these: &'t [T]) -> &'t T {
-        &these[self.below(these.len())]
+        self.0.pick(these)
     }
 
     /// A time from `shortest` to `longest` milliseconds.
     pub fn millis(&mut self, shortest: u64, longest: u64) -> Duration {
-        Duration::from_millis(shortest + self.number() % (longest - shortest + 1))
+        Duration::from_millis(self.0.between(shortest, longest))
     }
 
     /// These in any order.
