@@ -1,6 +1,8 @@
 # What a contributor types. `make` alone lists it. ARGS is handed on: make up ARGS='--listen 0.0.0.0:8080'
 
 CARGO ?= cargo
+# A test that fails says what it waited for; where that was made fills the log.
+export RUST_LIB_BACKTRACE ?= 0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/release/ordersystem
 FAULTS := $(CARGO) build --workspace --locked --features ordersystem/faults --bin ordersystem-faults --example faults

@@ -47,7 +47,7 @@ impl Cluster {
     /// is an error here.
     pub fn new(access: &Access) -> Result<Self, TopicsError> {
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        in_use.retain(|clients| clients.strong_count() > 0);
+        in_use.retain(|clients| clients.upgrade().is_some_and(|clients| !clients.client.is_lost()));
         let known = in_use.iter().filter_map(Weak::upgrade).find(|clients| clients.access == *access);
         if let Some(clients) = known {
             return Ok(Self { clients });
@@ -63,6 +63,11 @@ impl Cluster {
     /// What it was made from.
     pub fn access(&self) -> &Access {
         &self.clients.access
+    }
+
+    /// Whether nobody has answered for so long that a new one should be made.
+    pub fn is_lost(&self) -> bool {
+        self.clients.client.is_lost()
     }
 
     /// Creates the topics of a system that are missing, with a partition per lane. When all are there nothing is written.

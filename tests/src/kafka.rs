@@ -1,5 +1,7 @@
 //! A real Kafka broker for tests.
 
+mod fenced;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +11,8 @@ use anyhow::{Context, bail, ensure};
 use tokio::sync::OnceCell;
 
 use crate::{Folder, profile_dir};
+
+pub use fenced::FencedKafka;
 
 /// The program that starts and stops it, which can also be used by hand.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/kafka");

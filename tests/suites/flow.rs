@@ -47,6 +47,12 @@ mod on_kafka_only {
     }
 
     #[tokio::test]
+    async fn orders_survive_that_the_broker_knows_no_brokers_for_a_while() -> anyhow::Result<()> {
+        let _turn = turn().await?;
+        away::fenced().await
+    }
+
+    #[tokio::test]
     async fn records_that_kafka_lost_are_noticed_and_published_again() -> anyhow::Result<()> {
         let _turn = turn().await?;
         lost::published_again().await

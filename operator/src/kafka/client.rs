@@ -28,6 +28,10 @@ const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 const NOT_NOW_PAUSE: Duration = Duration::from_millis(100);
 /// How long a cause is believed: librdkafka repeats the same one after 30 seconds.
 const TROUBLE_MEMORY: Duration = Duration::from_secs(45);
+/// How long nobody may answer until the client is of no more use. From brokers that answer with an empty list of brokers,
+/// as those do that are about to stop, librdkafka concludes that it may forget all of them, also those that it was
+/// configured with (confluentinc/librdkafka#5301, open in 2.15). Only another client begins with them again.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Different causes that are kept; more than one per broker of a cluster says no more.
 const MAX_TROUBLES: usize = 16;
 /// Events that are looked at before or after a question: more than a minute's without brokers.
@@ -38,13 +42,24 @@ pub(super) struct Client {
     brokers: String,
     /// There until it is dropped.
     consumer: Option<BaseConsumer<Troubles>>,
+    /// Since when no question was answered, if the last one was not.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 impl Client {
     pub fn new(brokers: &str, config: &ClientConfig) -> Result<Self, TopicsError> {
         let consumer = config.create_with_context(Troubles::default());
         let consumer = consumer.map_err(|error| unusable(brokers, &error))?;
-        Ok(Self { brokers: brokers.to_owned(), consumer: Some(consumer) })
+        Ok(Self { brokers: brokers.to_owned(), consumer: Some(consumer), silent_since: Mutex::default() })
+    }
+
+    /// Whether another client should take its place.
+    pub fn is_lost(&self) -> bool {
+        self.silent_since().is_some_and(|since| since.elapsed() >= SILENCE)
+    }
+
+    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until there is an answer or it seems that there will be none. `what` is what the question is about, such as
@@ -63,12 +78,14 @@ impl Client {
             let code = match answer {
                 Ok(answer) => {
                     consumer.context().all().clear();
+                    *self.silent_since() = None;
                     return Ok(answer);
                 }
                 Err(error) => silence_of(what, &error)?,
             };
             let cause = consumer.context().worst();
             if begin.elapsed() + NOT_NOW_PAUSE >= cause.as_ref().map_or(ANSWER_TIMEOUT, Trouble::patience) {
+                self.silent_since().get_or_insert(begin);
                 return Err(self.silence(code, cause));
             }
             thread::sleep(NOT_NOW_PAUSE);

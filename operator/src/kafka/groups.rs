@@ -60,6 +60,7 @@ impl Groups {
     pub fn client(&self, group: &str) -> Result<Arc<Client>, TopicsError> {
         let now = Instant::now();
         let mut memory = self.memory();
+        memory.kept.retain(|_, kept| !kept.client.is_lost());
         if let Some(kept) = memory.kept.get_mut(group) {
             kept.used = now;
             return Ok(Arc::clone(&kept.client));

@@ -60,13 +60,16 @@ async fn look(memory: &mut Memory, valid: &ValidSystem, rolling: bool) -> Result
     Ok(Consumers { topics: Ok(()), backlogs, settled })
 }
 
-/// The client of the brokers; a new one when they or the log-in changed.
+/// The client of the brokers; a new one when they or the log-in changed, or when the old one is lost.
 fn connected(memory: &mut Memory, valid: &ValidSystem) -> Result<Cluster, TopicsError> {
-    if let Some(cluster) = memory.cluster.as_ref().filter(|cluster| *cluster.access() == valid.access) {
+    let known = memory.cluster.as_ref().filter(|cluster| *cluster.access() == valid.access);
+    if let Some(cluster) = known.filter(|cluster| !cluster.is_lost()) {
         return Ok(cluster.clone());
+    }
+    if known.is_none() {
+        memory.histories.clear();
     }
     let cluster = Cluster::new(&valid.access)?;
     memory.cluster = Some(cluster.clone());
-    memory.histories.clear();
     Ok(cluster)
 }

@@ -6,12 +6,12 @@ use anyhow::{Context as _, ensure};
 use ordersystem::postgres::Options;
 use serde_json::json;
 use tests::http::{Answer, Call, Client};
-use tests::kafka::Kafka;
+use tests::kafka::{FencedKafka, Kafka};
 use tests::postgres::Server;
 use tests::shop;
 use tests::system::{Replica, Setup, System, Transport};
 use tests::{Folder, eventually};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::NOTICE_DEADLINE;
 use crate::books::{balanced, judge};
@@ -25,6 +25,9 @@ const LAST_ROOM: u64 = 64 * 1024;
 
 /// Products that are counted at most until the disk is full: each takes some hundred bytes of the room.
 const COUNTS: usize = 5_000;
+
+/// How long a broker is fenced: longer than any client goes without asking.
+const FENCED: Duration = Duration::from_secs(12);
 
 /// How long a request may take that is refused: it waits for nothing, but the machine may be busy.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -119,6 +122,26 @@ pub async fn broker() -> anyhow::Result<()> {
         eventually(NOTICE_DEADLINE, "stock is not adjusted", adjust).await?;
         client.get(&format!("/orders/{known}")).await?.expect(200)?;
         kafka.start_again().await?;
+        system.process().wait_until_ready().await
+    };
+    let (orders, ()) = load.place_while(happens).await?;
+    judge(&system, &load, &orders).await
+}
+
+/// The broker is fenced for a while, as when it is stopped in good order: who asks it for brokers is told of none, and
+/// librdkafka then forgets even those that it was configured with. When the broker is let in again it is found again.
+pub async fn fenced() -> anyhow::Result<()> {
+    let kafka = FencedKafka::start().await?;
+    let system = System::up(Setup::from(Transport::Kafka).kafka(&kafka.bootstrap())).await?;
+    let shop = system.shop();
+    let load = Load::patient("patient", |service| shop.to(service));
+    load.stock(&shop).await?;
+    let happens = async {
+        load.acknowledged(BEFORE).await?;
+        kafka.fence(true);
+        is_not_ready(system.process(), "kafka").await?;
+        sleep(FENCED).await;
+        kafka.fence(false);
         system.process().wait_until_ready().await
     };
     let (orders, ()) = load.place_while(happens).await?;

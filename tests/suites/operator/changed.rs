@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use serde_json::json;
 use tests::eventually;
-use tests::kafka::Kafka;
+use tests::kafka::{FencedKafka, Kafka};
 use tests::postgres::TestDatabase;
 
 use crate::site::{DEADLINE, Site, made, no_pods, shop};
@@ -110,6 +110,20 @@ async fn brokers_that_are_away_are_told_of_and_leave_the_pods_alone() -> anyhow:
     let meanwhile = namespace.get("deployment/shop-order").await?;
     ensure!(meanwhile["spec"] == pods["spec"], "the pods were changed");
     kafka.start_again().await?;
+    namespace.until("TopicsReady", "True", "Found").await.map(drop)
+}
+
+/// Brokers that answer with an empty list of brokers, as they do while they stop, make a client forget all of them.
+#[tokio::test]
+async fn brokers_that_know_no_brokers_for_a_while_are_found_again() -> anyhow::Result<()> {
+    let database = TestDatabase::create().await?;
+    let namespace = Site::shared().await?.namespace(database.url()).await?;
+    let kafka = FencedKafka::start().await?;
+    namespace.apply(&shop(&kafka.bootstrap())).await?;
+    namespace.until("TopicsReady", "True", "Found").await?;
+    kafka.fence(true);
+    namespace.until("TopicsReady", "False", "Unreachable").await?;
+    kafka.fence(false);
     namespace.until("TopicsReady", "True", "Found").await.map(drop)
 }
 

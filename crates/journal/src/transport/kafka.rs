@@ -3,6 +3,7 @@
 mod inlet;
 mod outlet;
 mod reach;
+mod silence;
 
 use std::time::Duration;
 

@@ -24,7 +24,10 @@ use serde_json::Value;
 use tokio::sync::{mpsc::error::TrySendError, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{KafkaOutlet, consumer_config};
+use super::{
+    KafkaOutlet, consumer_config,
+    silence::{self, Silence},
+};
 use crate::{
     OwnedLanes,
     faults::{self, CrashPoint},
@@ -51,6 +54,9 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the group may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long nothing may come until the brokers are asked whether they are there, and how long they may take.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the group gave us, and what has been done about it.
 #[derive(Default)]
@@ -164,26 +170,14 @@ pub(crate) struct Inlet {
 impl Inlet {
     /// Starts the thread.
     pub fn start(self, process: &Process) -> Result<(), KafkaError> {
-        let group = format!("{}-{}", self.system, self.schema);
-        let lead = self.sources.first().map(|topic| topic.name(&self.system)).unwrap_or_default();
-        let context = Context {
-            lead,
-            intake: self.intake.clone(),
-            assignment: Mutex::default(),
-            generation: AtomicU64::new(0),
-            health: self.health.clone(),
-        };
-        let consumer: BaseConsumer<Context> =
-            consumer_config(&self.settings, &group, self.longest_gap).create_with_context(context)?;
         let resend = self.feeds.map(|_| topic::resend(&self.system));
         let names: Vec<String> = self.sources.iter().map(|topic| topic.name(&self.system)).chain(resend).collect();
-        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let consumer = self.consumer(&names, 0)?;
         let stop = process.stop().clone();
         let (ended, finished) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("{}-in", self.schema));
         let spawned = thread.spawn(move || {
-            Poller { inlet: self, names, stalled: None, told_at: Instant::now(), missing_since: None }
-                .run(&consumer, &stop);
+            let consumer = Poller::new(self, names).run(consumer, &stop);
             let _ = ended.send(());
             // Closing can hang when brokers are away; nobody waits for it then.
             drop(consumer);
@@ -195,6 +189,22 @@ impl Inlet {
             finished.await.map_err(|_| "the consumer thread ended before its time")
         });
         Ok(())
+    }
+
+    /// A consumer that subscribes. `generation` is that of the last assignment that was claimed.
+    fn consumer(&self, names: &[String], generation: u64) -> Result<BaseConsumer<Context>, KafkaError> {
+        let group = format!("{}-{}", self.system, self.schema);
+        let context = Context {
+            lead: names.first().cloned().unwrap_or_default(),
+            intake: self.intake.clone(),
+            assignment: Mutex::default(),
+            generation: AtomicU64::new(generation),
+            health: self.health.clone(),
+        };
+        let config = consumer_config(&self.settings, &group, self.longest_gap);
+        let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(consumer)
     }
 }
 
@@ -208,23 +218,83 @@ struct Poller {
     told_at: Instant,
     /// Since when the writer does not hold a lane that was claimed for it.
     missing_since: Option<Instant>,
+    /// How long the brokers have not been heard of, and when they were last asked.
+    silence: Silence,
+    asked_at: Instant,
+    /// The consumer before this one, while it closes.
+    closing: Option<thread::JoinHandle<()>>,
 }
 
 impl Poller {
-    fn run(mut self, consumer: &BaseConsumer<Context>, stop: &CancellationToken) {
+    fn new(inlet: Inlet, names: Vec<String>) -> Self {
+        Self {
+            inlet,
+            names,
+            stalled: None,
+            told_at: Instant::now(),
+            missing_since: None,
+            silence: Silence::new(),
+            asked_at: Instant::now(),
+            closing: None,
+        }
+    }
+
+    /// Polls until the process stops, and hands the consumer back, which has left its group.
+    fn run(mut self, mut consumer: BaseConsumer<Context>, stop: &CancellationToken) -> BaseConsumer<Context> {
         while !stop.is_cancelled() {
-            self.miss(consumer);
-            self.claim(consumer);
-            self.tell_offsets(consumer);
+            consumer = self.heard(consumer);
+            self.miss(&consumer);
+            self.claim(&consumer);
+            self.tell_offsets(&consumer);
             if self.stalled.is_some() {
-                self.retry(consumer);
+                self.retry(&consumer);
                 continue;
             }
-            if let Some(delivery) = self.collect(consumer, POLL) {
-                self.hand_over(delivery, consumer);
+            if let Some(delivery) = self.collect(&consumer, POLL) {
+                self.silence.ends();
+                self.hand_over(delivery, &consumer);
             }
         }
-        self.leave(consumer);
+        self.leave(&consumer);
+        consumer
+    }
+
+    /// Asks the brokers whether they are there when nothing has come from them for a while. A consumer that is not answered
+    /// for long is replaced: it may have forgotten where the brokers are.
+    fn heard(&mut self, consumer: BaseConsumer<Context>) -> BaseConsumer<Context> {
+        if self.silence.lasts().min(self.asked_at.elapsed()) < CHECK_INTERVAL {
+            return consumer;
+        }
+        self.asked_at = Instant::now();
+        if silence::ask(consumer.client(), &consumer.context().lead, CHECK_TIMEOUT).is_ok() {
+            self.silence.ends();
+        }
+        // One at a time: each has threads of its own.
+        let is_free = self.closing.as_ref().is_none_or(thread::JoinHandle::is_finished);
+        if !self.silence.is_lasting() || !is_free {
+            return consumer;
+        }
+        self.silence = Silence::new();
+        self.renewed(consumer)
+    }
+
+    fn renewed(&mut self, consumer: BaseConsumer<Context>) -> BaseConsumer<Context> {
+        let schema = self.inlet.schema;
+        let generation = consumer.context().generation.load(Ordering::Acquire);
+        let renewed = match self.inlet.consumer(&self.names, generation) {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                tracing::error!(schema, %error, "consumer cannot be made");
+                return consumer;
+            }
+        };
+        tracing::debug!(schema, "consumer renewed");
+        consumer.context().let_go();
+        self.stalled = None;
+        // Closing can hang when brokers are away.
+        let closing = thread::Builder::new().name(format!("{schema}-close")).spawn(move || drop(consumer));
+        self.closing = closing.inspect_err(|error| tracing::warn!(schema, %error, "no thread to close with")).ok();
+        renewed
     }
 
     /// A process that was cut off from the group may claim a lane once more before it learns so, and fence us off. As long

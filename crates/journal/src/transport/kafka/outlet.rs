@@ -22,9 +22,15 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ThreadedProducer},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
 
-use super::producer_config;
+use super::{
+    producer_config,
+    silence::{self, Silence},
+};
 use crate::{
     faults::{self, CrashPoint},
     hints::Notifier,
@@ -54,6 +60,8 @@ pub(crate) struct KafkaOutlet {
     /// The topic this journal feeds, and its name; nothing for a view.
     feeds: Option<(Topic, String)>,
     producer: RwLock<ThreadedProducer<Reports>>,
+    /// The producer before this one, while it closes.
+    closing: Mutex<Option<JoinHandle<()>>>,
     relay: Arc<Relay>,
     read: Mutex<BTreeMap<(Topic, Lane), i64>>,
     letters: AtomicBool,
@@ -87,6 +95,7 @@ impl KafkaOutlet {
             settings: parts.settings,
             system: parts.system,
             producer: RwLock::new(producer),
+            closing: Mutex::default(),
             relay,
             read: Mutex::default(),
             // Letters of an earlier life may be waiting.
@@ -261,18 +270,29 @@ impl KafkaOutlet {
         }
     }
 
-    /// A producer that met an error it cannot recover from is replaced; what it had not delivered is sent again.
+    /// A producer that met an error it cannot recover from, or whom nobody answers, is replaced; what it had not delivered
+    /// is sent again. If that is not possible now, the next look tries again.
     fn renew(&self) {
-        match producer(&self.settings, &self.relay, self.schema) {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        // One at a time: each has threads of its own.
+        let renewed = if closing.as_ref().is_none_or(JoinHandle::is_finished) {
+            producer(&self.settings, &self.relay, self.schema)
+        } else {
+            Err(KafkaError::ClientCreation("the producer before this one is not closed yet".to_owned()))
+        };
+        match renewed {
             Ok(renewed) => {
-                tracing::warn!(schema = self.schema, "producer renewed");
-                *self.producer.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+                tracing::debug!(schema = self.schema, "producer renewed");
+                let old =
+                    std::mem::replace(&mut *self.producer.write().unwrap_or_else(PoisonError::into_inner), renewed);
+                // Closing can hang when brokers are away.
+                *closing = Some(spawn_blocking(move || drop(old)));
                 for state in self.relay.lanes().iter_mut().filter(|state| state.owned) {
                     state.start_over();
                 }
             }
             Err(error) => {
-                tracing::error!(schema = self.schema, %error, "producer cannot be made");
+                tracing::debug!(schema = self.schema, %error, "producer cannot be made");
                 self.relay.broken.store(true, Ordering::Release);
             }
         }
@@ -362,7 +382,7 @@ impl KafkaOutlet {
 
     async fn flush(&self) -> Result<(), String> {
         let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let flushed = tokio::task::spawn_blocking(move || producer.flush(DRAIN)).await;
+        let flushed = spawn_blocking(move || producer.flush(DRAIN)).await;
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
@@ -372,23 +392,27 @@ impl KafkaOutlet {
     /// One unanswered question is a slow broker; two in a row, or one while the client sees no broker at all, is none.
     async fn check(&self) {
         let mut missed = false;
+        let mut silence = Silence::new();
         let topic = topic::resend(&self.system);
         let warm = BaseRecord::<(), (), usize>::with_opaque_to(&topic, 0).partition(0);
         let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(warm);
         loop {
             let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
             let topic = topic.clone();
-            let asked = tokio::task::spawn_blocking(move || {
-                producer.client().fetch_metadata(Some(&topic), CHECK_TIMEOUT).map(|_| ())
-            });
+            let asked = spawn_blocking(move || silence::ask(producer.client(), &topic, CHECK_TIMEOUT));
             match asked.await {
                 Ok(Ok(())) => {
                     missed = false;
+                    silence.ends();
                     self.relay.away.store(false, Ordering::Release);
                     self.health.up();
                 }
                 _ if missed || self.relay.away.load(Ordering::Acquire) => self.health.down("no broker answers"),
                 _ => missed = true,
+            }
+            if silence.is_lasting() {
+                silence = Silence::new();
+                self.relay.breaks();
             }
             sleep(CHECK_INTERVAL).await;
         }

@@ -44,6 +44,12 @@ impl Relay {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The producer is of no use any more.
+    pub fn breaks(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.work.notify_one();
+    }
+
     /// Goes back to `seq`: it and what follows is sent again, from the database. `false` if the lane was there already.
     fn go_back(&self, lane: Lane, seq: i64) -> bool {
         let went = self.lanes().get_mut(lane.index()).is_some_and(|state| state.go_back(seq));
@@ -73,8 +79,8 @@ impl ClientContext for Reports {
             self.relay.away.store(true, Ordering::Release);
         }
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.relay.broken.store(true, Ordering::Release);
-            self.relay.work.notify_one();
+            tracing::warn!(schema = self.schema, %error, reason, "producer cannot go on and is made anew");
+            self.relay.breaks();
         }
     }
 }
