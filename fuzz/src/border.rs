@@ -1,14 +1,17 @@
 //! A search for what a parser at a border cannot take, guided by which of its code an input reaches.
 //!
-//! `BORDER` names the border, one of [`BORDERS`]. Without it the program lists them.
+//! `BORDER` names the border, one of [`borders::BORDERS`]. Without it the program lists them.
 
 #![no_main]
+
+#[path = "../../tests/src/borders.rs"]
+pub mod borders;
 
 use std::process::exit;
 use std::sync::LazyLock;
 
+use borders::{BORDERS, Border};
 use libfuzzer_sys::fuzz_target;
-use tests::borders::{BORDERS, Border};
 
 /// The border that is searched.
 static CHOSEN: LazyLock<Border> = LazyLock::new(|| {
