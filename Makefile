@@ -8,7 +8,7 @@ RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/re
 FAULTS := $(CARGO) build --workspace --locked --features ordersystem/faults --bin ordersystem-faults --example faults
 
 .DEFAULT_GOAL := help
-.PHONY: help up bench check test faults cluster lint tools
+.PHONY: help up bench check test faults fuzz cluster lint tools
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ faults: tools ## orders while everything goes wrong that can, and a judge: make 
 	$(FAULTS)
 	$(TARGET)/debug/examples/faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+fuzz: tools ## search each parser for what it cannot take, guided by coverage: make fuzz BORDER=records SECONDS=600
+	fuzz/fuzz '$(BORDER)' $(or $(SECONDS),60) $(ARGS)
+
 cluster: tools ## a Kubernetes node with the operator and one order system, until Ctrl-C
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
 	CLUSTER_BIN=$(abspath $(TARGET))/cluster/bin tests/cluster/cluster tools
@@ -45,6 +48,7 @@ cluster: tools ## a Kubernetes node with the operator and one order system, unti
 
 lint: tools
 	$(CARGO) fmt --all --check
+	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p journal --features faults --locked -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \

@@ -8,9 +8,13 @@ use std::str;
 use contract::order::OrderEvent;
 use contract::{ProductId, Record, Topic};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use k8s_openapi::ByteString;
+use operator::observe::Secrets;
 use operator::resource::OrderSystem;
+use operator::validate::{Defaults, named, validate};
 use ordersystem::manifest::Manifest;
 use process::headers::{idempotency_key, trace};
+use process::negotiation::{MAX_WAIT, preferred_wait};
 use process::page::Cursor;
 use uuid::Uuid;
 
@@ -94,6 +98,7 @@ fn headers(bytes: &[u8]) {
         assert!((1..=255).contains(&key.len()) && key.is_ascii());
     }
     assert!(trace(&map).is_none_or(|trace| trace.len() == 55));
+    assert!(preferred_wait(&map).is_none_or(|wait| wait <= MAX_WAIT));
     drop(order::border::if_match(&map));
 }
 
@@ -128,9 +133,21 @@ fn records(bytes: &[u8]) {
 /// An `OrderSystem`, as the operator reads it.
 fn resources(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    if let Ok(system) = serde_yaml_ng::from_str::<OrderSystem>(text) {
-        drop(operator::validate::violations(&system));
+    let Ok(system) = serde_yaml_ng::from_str::<OrderSystem>(text) else { return };
+    let written = serde_json::to_value(&system).unwrap_or_else(|error| panic!("{error}: {system:?}"));
+    let read = serde_json::from_value(written).unwrap_or_else(|error| panic!("{error}: {system:?}"));
+    assert_eq!(system, read, "a system is read as it is written");
+    let defaults = Defaults { image: "image:1".to_owned(), progress_seconds: 120 };
+    if let Ok(valid) = validate(&system, &defaults, &secrets(&system)) {
+        drop(operator::build::build(&valid));
     }
+}
+
+/// The Secrets that a system names, each with every key that is looked for when it names none.
+fn secrets(system: &OrderSystem) -> Secrets {
+    let keys =
+        ["uri", "ca.crt", "password", "user.crt", "user.key"].map(|key| (key.to_owned(), ByteString(Vec::new())));
+    named(&system.spec).into_iter().map(|name| (name.to_owned(), keys.clone().into())).collect()
 }
 
 /// A file for `-f`.

@@ -34,6 +34,11 @@ fn root() -> PathBuf {
 }
 
 fn local_edges() -> BTreeMap<String, BTreeSet<String>> {
+    dependencies(|dependency| dependency["path"].is_string())
+}
+
+/// What each crate depends on, tests of its own aside.
+fn dependencies(wanted: fn(&Value) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .current_dir(root())
@@ -42,12 +47,12 @@ fn local_edges() -> BTreeMap<String, BTreeSet<String>> {
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
-    let is_local = |dependency: &&Value| dependency["path"].is_string() && dependency["kind"].is_null();
+    let counts = |dependency: &&Value| wanted(dependency) && dependency["kind"].is_null();
     packages
         .iter()
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("dependencies");
-            (name(package), dependencies.iter().filter(is_local).map(name).collect())
+            (name(package), dependencies.iter().filter(counts).map(name).collect())
         })
         .collect()
 }
@@ -86,6 +91,33 @@ fn journal_and_process_hold_no_business_noun() {
             }
         }
     }
+}
+
+#[test]
+fn the_search_for_bad_input_builds_the_versions_that_are_released() {
+    const ALONE: [&str; 3] = ["arbitrary", "fuzz", "libfuzzer-sys"];
+    let (released, searched) = (locked(&root().join("Cargo.lock")), locked(&root().join("fuzz/Cargo.lock")));
+    for (name, versions) in searched.iter().filter(|(name, _)| !ALONE.contains(&name.as_str())) {
+        let known = released.get(name).is_some_and(|released| versions.is_subset(released));
+        assert!(known, "{name} {versions:?} of fuzz/Cargo.lock is not in Cargo.lock: {RENEW}");
+    }
+    for name in dependencies(|_| true).into_values().flatten() {
+        assert!(searched.contains_key(&name), "{name} is not in fuzz/Cargo.lock: {RENEW}");
+    }
+}
+
+/// What brings `fuzz/Cargo.lock` up to date.
+const RENEW: &str = "`cp Cargo.lock fuzz/ && (cd fuzz && cargo fetch)`";
+
+/// The versions of each package in a lock file.
+fn locked(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(file).expect("a lock file");
+    let mut packages: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for package in text.split("[[package]]").skip(1) {
+        let of = |key: &str| Some(package.split_once(&format!("\n{key} = \""))?.1.split_once('"')?.0.to_owned());
+        packages.entry(of("name").expect("a name")).or_default().insert(of("version").expect("a version"));
+    }
+    packages
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -85,6 +85,15 @@ fn a_document_of_any_depth_is_refused_without_recursing_into_it() -> anyhow::Res
     Ok(())
 }
 
+#[test]
+fn every_folder_of_examples_belongs_to_a_border() -> anyhow::Result<()> {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"))? {
+        let name = entry?.file_name();
+        ensure!(BORDERS.iter().any(|border| name == border.name), "no border reads {}", name.display());
+    }
+    Ok(())
+}
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
