@@ -88,6 +88,7 @@ impl<'s> Nemesis<'s> {
         match (hand, fault) {
             (Hand::Replicas(service), fault) => self.harm_replicas(service, fault).await,
             (_, Fault::KillBroker { away }) => self.kill_broker(*away, None).await,
+            (_, Fault::StopBroker { away }) => self.stop_broker(*away).await,
             (_, Fault::LoseTail { percent, seed }) => self.kill_broker(Duration::ZERO, Some((*percent, *seed))).await,
             (_, Fault::FillBroker { away }) => self.fill_broker(*away).await,
             (_, Fault::KillDatabase { away }) => self.kill_database(*away).await,
@@ -178,6 +179,13 @@ impl<'s> Nemesis<'s> {
         };
         self.site.revive_broker().await?;
         Ok(batches > 0)
+    }
+
+    async fn stop_broker(&self, away: Duration) -> anyhow::Result<bool> {
+        self.site.kafka.stop().await?;
+        sleep(away).await;
+        self.site.revive_broker().await?;
+        Ok(true)
     }
 
     async fn fill_broker(&self, away: Duration) -> anyhow::Result<bool> {

@@ -73,6 +73,8 @@ pub enum Fault {
     Crash { replica: usize, place: Place },
     /// The broker is killed and comes back.
     KillBroker { away: Duration },
+    /// The broker is stopped in good order and comes back. Meanwhile it answers that there are no brokers.
+    StopBroker { away: Duration },
     /// The broker loses the last batches of records that it had acknowledged, so many of a hundred partitions.
     LoseTail { percent: usize, seed: u64 },
     /// The broker's disk is full.
@@ -108,6 +110,8 @@ pub enum Kind {
     Crash,
     /// The broker was killed.
     KillBroker,
+    /// The broker was stopped in good order.
+    StopBroker,
     /// The broker lost records.
     LoseTail,
     /// Its disk was full.
@@ -130,13 +134,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::KillAll,
         Self::Freeze,
         Self::Churn,
         Self::Crash,
         Self::KillBroker,
+        Self::StopBroker,
         Self::LoseTail,
         Self::FillBroker,
         Self::KillDatabase,
@@ -157,6 +162,7 @@ impl Kind {
             Self::Churn => "replica left and came back",
             Self::Crash => "process ended at a named point",
             Self::KillBroker => "broker killed",
+            Self::StopBroker => "broker stopped in good order",
             Self::LoseTail => "broker lost acknowledged records",
             Self::FillBroker => "broker's disk full",
             Self::KillDatabase => "database ended at once",
@@ -173,7 +179,7 @@ impl Kind {
     fn of(hand: Hand) -> &'static [Self] {
         match hand {
             Hand::Replicas(_) => &[Self::Kill, Self::KillAll, Self::Freeze, Self::Churn, Self::Crash],
-            Hand::Broker => &[Self::KillBroker, Self::LoseTail, Self::FillBroker],
+            Hand::Broker => &[Self::KillBroker, Self::StopBroker, Self::LoseTail, Self::FillBroker],
             Hand::Database => &[Self::KillDatabase, Self::FillDatabase],
             Hand::Network => &[Self::Cut, Self::Cut, Self::Stall, Self::Delay],
             Hand::Topics => &[Self::SendTwice],
@@ -192,6 +198,7 @@ impl Fault {
             Self::Churn { .. } => Kind::Churn,
             Self::Crash { .. } => Kind::Crash,
             Self::KillBroker { .. } => Kind::KillBroker,
+            Self::StopBroker { .. } => Kind::StopBroker,
             Self::LoseTail { .. } => Kind::LoseTail,
             Self::FillBroker { .. } => Kind::FillBroker,
             Self::KillDatabase { .. } => Kind::KillDatabase,
@@ -250,6 +257,7 @@ impl Plan {
             Kind::Churn => Fault::Churn { replica, away: random.millis(0, 1_000) },
             Kind::Crash => Fault::Crash { replica, place: *random.one_of(&self.places) },
             Kind::KillBroker => Fault::KillBroker { away: random.millis(0, 2_000) },
+            Kind::StopBroker => Fault::StopBroker { away: random.millis(0, 2_000) },
             Kind::LoseTail => Fault::LoseTail { percent: 60, seed: random.number() },
             Kind::FillBroker => Fault::FillBroker { away: random.millis(1_000, 3_000) },
             Kind::KillDatabase => Fault::KillDatabase { away: random.millis(0, 2_000) },
@@ -285,6 +293,7 @@ impl fmt::Display for Fault {
             }
             Self::KillAll { away }
             | Self::KillBroker { away }
+            | Self::StopBroker { away }
             | Self::FillBroker { away }
             | Self::KillDatabase { away }
             | Self::FillDatabase { away } => write!(f, ", {away:?}"),
