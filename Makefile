@@ -51,8 +51,13 @@ lint: tools
 	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p journal --features faults --locked -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
-	else echo 'Licences and advisories were not checked: that takes `cargo install --locked cargo-deny`.'; fi
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+	  echo 'Licences and advisories were not checked: that takes `cargo install --locked cargo-deny`.'; \
+	else \
+	  $(CARGO) deny --locked --offline check licenses bans sources || exit 1; \
+	  if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny --locked --offline check advisories; \
+	  else echo 'Advisories were not checked: their database cannot be fetched.'; fi; \
+	fi
 
 # OpenSSL and librdkafka are built from source.
 tools:

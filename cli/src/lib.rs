@@ -6,5 +6,6 @@ pub mod location;
 pub mod manifest;
 pub mod postgres;
 pub mod rebuild;
+pub mod roles;
 pub mod service;
 pub mod up;

@@ -9,6 +9,7 @@ use ordersystem::{
     audit::AuditSettings,
     bench::BenchSettings,
     rebuild::RebuildSettings,
+    roles::{self, RolesSettings},
     service::ServiceSettings,
     up::{self, STOP_DEADLINE, UpSettings},
 };
@@ -40,6 +41,8 @@ enum Command {
     Operator(OperatorSettings),
     /// Print the `CustomResourceDefinition` of `OrderSystem`
     Crd,
+    /// Print SQL that gives each service a database role of its own, which gets at its own tables only
+    Roles(RolesSettings),
     /// Derive every balance again from the events and say whether the books balance
     Audit(AuditSettings),
     /// Rebuild a list of a running or stopped system from its events, beside the live one, compare, and swap it in
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             serve(Vec::new(), &settings.listen, process).await?;
         }
         Command::Crd => print!("{}", operator::crd()),
+        Command::Roles(settings) => print!("{}", roles::sql(&settings)),
         Command::Audit(settings) => return ordersystem::audit::run_and_print(settings).await,
         Command::Rebuild(settings) => return ordersystem::rebuild::run_and_print(&settings).await,
         Command::Bench(settings) => {

@@ -125,7 +125,8 @@ impl IntoFuture for Call {
 /// What the server answered.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    line: String,
+    /// What was asked: method and path.
+    pub line: String,
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -157,6 +158,12 @@ impl Answer {
         }
         ensure!(problem["title"].is_string(), "{}: no title: {problem}", self.line);
         Ok(problem)
+    }
+
+    /// This answer, once it is certain that it is a problem of whatever kind with `status`.
+    pub fn problem_of(self, status: u16) -> anyhow::Result<Self> {
+        ensure!(self.header(CONTENT_TYPE.as_str()) == Some(problem::CONTENT), "{}: {}", self.line, self.text());
+        self.expect(status)
     }
 
     /// The path that was asked for.

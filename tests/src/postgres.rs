@@ -51,6 +51,12 @@ impl TestDatabase {
         Ok(format!("{before}@{}:{port}/{database}", Ipv4Addr::LOCALHOST))
     }
 
+    /// Its URL as for a database on another machine, `host`, which its certificate has to name; with more of a query.
+    pub fn url_as(&self, host: &str, query: &str) -> String {
+        let here = Ipv4Addr::LOCALHOST;
+        format!("{}?hostaddr={here}{query}", self.url.replacen(&format!("@{here}:"), &format!("@{host}:"), 1))
+    }
+
     /// A new database with the same content. Nothing may be connected to this one meanwhile.
     pub async fn copy(&self) -> anyhow::Result<Self> {
         create_database(&self.server, &self.name).await

@@ -93,8 +93,8 @@ impl System {
     pub async fn services(setup: impl Into<Setup>, replicas: usize) -> anyhow::Result<Self> {
         let (name, mut setup) = (unique_name(), setup.into());
         let database = setup.complete().await?;
-        let url = setup.url(&database)?;
         let start = async |service: Service| {
+            let url = setup.url_of(service, &database)?;
             let replica = Replica::start(setup.executable(), service.name(), SERVING, |command| {
                 command.args(["--listen", "127.0.0.1:0", "--name", &name, "--database", &url]);
                 command.envs(setup.environment(service));

@@ -105,12 +105,15 @@ fn secrets(ca: &str, password: &str) -> Secrets {
 
 /// Starts a service that has to give up, and hands on what it says.
 async fn refused(ca: &str, password: &str) -> anyhow::Result<String> {
-    let kafka = Kafka::secured().await?;
+    refused_at(Kafka::secured().await?.bootstrap(), ca, password).await
+}
+
+async fn refused_at(brokers: &str, ca: &str, password: &str) -> anyhow::Result<String> {
     let folder = Folder::new("secrets")?;
-    let told = told(kafka.bootstrap(), &secrets(ca, password), folder.path())?;
+    let told = told(brokers, &secrets(ca, password), folder.path())?;
     let database = TestDatabase::create().await?;
     let mut service = Program::start("payment", |command| {
-        command.args(["--listen", "127.0.0.1:0", "--database", database.url(), "--kafka", kafka.bootstrap()]);
+        command.args(["--listen", "127.0.0.1:0", "--database", database.url(), "--kafka", brokers]);
         command.envs(ABOUT_KAFKA.iter().filter_map(|name| Some((*name, told.get(*name)?))))
     })?;
     let status = service.ended(REFUSED_DEADLINE).await?;
@@ -156,6 +159,16 @@ async fn a_wrong_password_is_refused_and_told_as_such() -> anyhow::Result<()> {
 #[tokio::test]
 async fn brokers_that_a_stranger_vouches_for_are_refused() -> anyhow::Result<()> {
     let log = refused(&stranger()?, PASSWORD).await?;
+    ensure!(log.contains("cannot be used") && log.contains("certificate verify failed"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn brokers_that_are_not_who_they_should_be_are_refused() -> anyhow::Result<()> {
+    let kafka = Kafka::secured().await?;
+    // Its certificate is good for this machine's address and not for its name.
+    let by_name = kafka.bootstrap().replace("127.0.0.1", "localhost");
+    let log = refused_at(&by_name, &fs::read_to_string(kafka.ca_file())?, PASSWORD).await?;
     ensure!(log.contains("cannot be used") && log.contains("certificate verify failed"), "{log}");
     Ok(())
 }

@@ -113,3 +113,36 @@ pub struct Declined {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Closed {}
+
+/// Digits of a card number (ISO/IEC 7812-1).
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+
+/// Whether a text is a card's number rather than a provider's token for it. What is kept in events is kept for ever, and
+/// a card's number must not be.
+pub fn is_card_number(text: &str) -> bool {
+    let digits: Option<Vec<u32>> =
+        text.chars().filter(|c| !matches!(c, ' ' | '-' | '.')).map(|c| c.to_digit(10)).collect();
+    digits.is_some_and(|digits| CARD_DIGITS.contains(&digits.len()) && luhn(&digits) % 10 == 0)
+}
+
+/// The sum that a card's last digit makes a multiple of ten: every second digit from the right counts double.
+fn luhn(digits: &[u32]) -> u32 {
+    let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+    let counted = |(place, digit): (usize, &u32)| if place % 2 == 1 { doubled(*digit) } else { *digit };
+    digits.iter().rev().enumerate().map(counted).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_number_is_told_from_a_token() {
+        for number in ["4111111111111111", "4111-1111-1111-1111", "378282246310005", "5555 5555 5555 4444"] {
+            assert!(is_card_number(number), "{number}");
+        }
+        for token in ["tok_ok", "4111", "4111111111111112", "", "tok_4111111111111111", "00000000000000000000"] {
+            assert!(!is_card_number(token), "{token}");
+        }
+    }
+}

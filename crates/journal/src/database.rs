@@ -1,13 +1,16 @@
 //! Connections to PostgreSQL: dedicated ones for the hot path, a pool for reads, both bound to one schema.
 
+mod trust;
+
 use std::{str::FromStr, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Timeouts};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::{MakeTlsConnector, TlsStream};
-use tokio_postgres::{Client, Config, Connection, Socket, config::SslMode};
+use tokio_postgres::{Client, Config, Connection, Socket};
 
 use crate::settings::DatabaseSettings;
+use trust::Trust;
 
 /// Connections that reads of one schema share. Ten serve thousands of point reads a second; more would only queue in
 /// PostgreSQL instead of here.
@@ -53,17 +56,34 @@ pub enum DatabaseSettingsError {
 pub struct Database {
     config: Config,
     tls: MakeTlsConnector,
+    trust: Trust,
 }
 
 impl Database {
     /// The database that `settings` name. Nothing is connected yet.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseSettingsError> {
-        let (url, verified) = understood(&settings.database_url);
-        let mut config = Config::from_str(&url).map_err(DatabaseSettingsError::Url)?;
-        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
-        let verified = verified || config.get_ssl_mode() == SslMode::Require || settings.database_ca_file.is_some();
-        let tls = connector(settings, verified).map_err(DatabaseSettingsError::Tls)?;
-        Ok(Self { config, tls: MakeTlsConnector::new(tls) })
+        let mut config =
+            Config::from_str(&trust::understood(&settings.database_url)).map_err(DatabaseSettingsError::Url)?;
+        let trust = Trust::of(&settings.database_url, &config, settings.database_ca_file.is_some());
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT).ssl_mode(trust.mode);
+        let tls = connector(settings, trust.is_verified).map_err(DatabaseSettingsError::Tls)?;
+        Ok(Self { config, tls: MakeTlsConnector::new(tls), trust })
+    }
+
+    /// Says so in the log when somebody between us and the database could listen or answer in its place.
+    pub(crate) async fn warn_if_exposed(&self, client: &Client, schema: &str) -> Result<(), tokio_postgres::Error> {
+        if !self.trust.is_remote {
+            return Ok(());
+        }
+        let sql = "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
+        let is_encrypted: bool = client.query_one(sql, &[]).await?.get(0);
+        let hint = "`sslmode=require` in its URL insists on TLS and a good certificate";
+        if !is_encrypted {
+            tracing::warn!(schema, hint, "the connection to the database is not encrypted");
+        } else if !self.trust.is_verified {
+            tracing::warn!(schema, hint, "the database's certificate is not checked");
+        }
+        Ok(())
     }
 
     /// A connection for a journal's writer, in `schema`.
@@ -140,14 +160,6 @@ async fn drive(connection: Driven) {
     }
 }
 
-/// The driver knows `disable`, `prefer` and `require`. libpq's two verifying modes become `require`, which verifies here
-/// always; whether one of them stood in the URL is told beside it.
-fn understood(url: &str) -> (String, bool) {
-    let plain = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
-    let verified = plain != url;
-    (plain, verified)
-}
-
 fn connector(settings: &DatabaseSettings, verified: bool) -> Result<SslConnector, openssl::error::ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     let system = openssl_probe::probe().cert_file;
@@ -155,7 +167,7 @@ fn connector(settings: &DatabaseSettings, verified: bool) -> Result<SslConnector
         builder.set_ca_file(file)?;
     }
     if !verified {
-        // `sslmode=prefer` takes what the server offers, as libpq does: it guards against listeners, not impostors.
+        // It takes what the server offers, as libpq does: that guards against listeners, not impostors.
         builder.set_verify(SslVerifyMode::NONE);
     }
     Ok(builder.build())
@@ -170,6 +182,12 @@ pub(crate) struct Migration<'m> {
     pub steps: &'m [&'static str],
 }
 
+/// The statement that makes `schema` if it is not there. `CREATE SCHEMA IF NOT EXISTS` asks for the right to make schemas
+/// even when there is nothing to make, and a service need not have it.
+fn laid(schema: &str) -> String {
+    format!("DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; END IF; END $$;")
+}
+
 /// Brings `schema` up to date.
 pub(crate) async fn migrate(
     database: &Database,
@@ -181,8 +199,9 @@ pub(crate) async fn migrate(
     transaction.execute("SELECT pg_advisory_xact_lock(hashtext($1))", &[&"ordersystem migrations"]).await?;
     transaction
         .batch_execute(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema};
-             CREATE TABLE IF NOT EXISTS migration (part text, step int4, at timestamptz DEFAULT now(), PRIMARY KEY (part, step));"
+            "{}
+             CREATE TABLE IF NOT EXISTS migration (part text, step int4, at timestamptz DEFAULT now(), PRIMARY KEY (part, step));",
+            laid(schema)
         ))
         .await?;
     for migration in migrations {

@@ -250,6 +250,9 @@ async fn prepare(database: &Database, opening: Opening, settings: &JournalSettin
         [Migration { part: "journal", steps: schema::STEPS }, Migration { part: "service", steps: opening.migrations }];
     migrate(database, schema, &migrations).await.map_err(failed)?;
     let client = database.connect_to(schema).await.map_err(failed)?;
+    if opening.publishes.is_some() {
+        database.warn_if_exposed(&client, schema).await.map_err(failed)?;
+    }
     let found = lay_lanes(&client, opening.consumes, settings.lanes, &settings.name).await.map_err(failed)?;
     if found == i16::try_from(settings.lanes.count()).unwrap_or(i16::MAX) {
         Ok(())

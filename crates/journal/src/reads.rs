@@ -7,12 +7,16 @@ use contract::{envelope::TYPE_PREFIX, event::UnreadableData};
 use deadpool_postgres::{Pool, PoolError};
 use process::Problem;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio_postgres::{Row, types::Type};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{Cells, UnreadableRow};
+
+/// What is shown in place of a secret.
+const CONCEALED: &str = "***";
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,18 @@ fn as_cloud_events_type<S: Serializer>(kind: &str, serializer: S) -> Result<S::O
 }
 
 impl StoredEvent {
+    /// Without what its data says at `pointer` (RFC 6901), as far as it says something there: a secret that its readers need,
+    /// and clients do not.
+    #[must_use]
+    pub fn conceal(self, pointer: &str) -> Self {
+        let data: Result<Value, _> = serde_json::from_str(self.data.get());
+        let concealed = data.ok().and_then(|mut data| {
+            *data.pointer_mut(pointer)? = CONCEALED.into();
+            to_raw_value(&data).ok()
+        });
+        Self { data: concealed.unwrap_or(self.data), ..self }
+    }
+
     /// Its data, to be decoded.
     pub fn bytes(&self) -> &[u8] {
         self.data.get().as_bytes()

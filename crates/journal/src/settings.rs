@@ -27,10 +27,12 @@ fn lanes(text: &str) -> Result<Lanes, String> {
 /// Where PostgreSQL is.
 #[derive(Args, Clone)]
 pub struct DatabaseSettings {
-    /// PostgreSQL connection URL, such as `postgres://user:password@host/database`
+    /// PostgreSQL connection URL, such as `postgres://user:password@host/database`. A certificate is checked, name and
+    /// authority, unless the URL says `sslmode=prefer`; `sslmode=require` insists on TLS
     #[arg(long = "database", env = env::DATABASE_URL, value_name = "URL", hide_env_values = true)]
     pub database_url: String,
-    /// PEM file with the certificate authority of PostgreSQL's certificate; without it, the system's authorities
+    /// PEM file with the certificate authority of PostgreSQL's certificate, which then has to have one; without it, the
+    /// system's authorities
     #[arg(long, env = env::DATABASE_CA_FILE, value_name = "FILE")]
     pub database_ca_file: Option<PathBuf>,
 }

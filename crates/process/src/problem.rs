@@ -147,6 +147,11 @@ impl Problem {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "The answer is only to be had as application/json")
     }
 
+    /// 408: the body takes too long to come.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request takes too long to come")
+    }
+
     /// 413: the body is larger than [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES).
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request's body is too large")

@@ -2,13 +2,18 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing::error;
+use tracing::{Level, Metadata, error};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FromEnvError, LevelFilter};
+use tracing_subscriber::filter::{FromEnvError, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 /// Where help lists what every subcommand has: behind what is its own, of which none has so many settings.
 const BEHIND_ALL_OTHERS: usize = 100;
+
+/// Who writes down at `debug` and `trace` what goes over its connections: a statement's parameters are customers' data, and
+/// a request's payment token is among them. That stays out of the log, whatever `RUST_LOG` says.
+const INDISCREET: [&str; 1] = ["tokio_postgres"];
 
 /// Settings of the log; flatten them into a process's own.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,9 +49,13 @@ pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
     match format {
-        LogFormat::Text => log.finish().try_init()?,
-        LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Text => log.finish().with(filter_fn(is_discreet)).try_init()?,
+        LogFormat::Json => log.json().flatten_event(true).finish().with(filter_fn(is_discreet)).try_init()?,
     }
     std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
     Ok(())
+}
+
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    *line.level() <= Level::INFO || !INDISCREET.iter().any(|target| line.target().starts_with(target))
 }

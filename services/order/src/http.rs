@@ -8,8 +8,9 @@ mod pages;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::{FromRequestParts, OriginalUri, State};
 use axum::http::header::{ETAG, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use contract::{Lane, Lanes, order::OrderEvent};
@@ -24,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::admission::{Admission, Admitted};
 use crate::order::{self, IfMatch, Order, Shown};
 use crate::store::{self, Answer, Command, Orders, Placing};
 use crate::view::{self, OrdersView};
@@ -76,7 +78,17 @@ struct Api {
     journal: Journal<Orders>,
     view: Pool,
     waiters: Arc<Waiters>,
+    admission: Arc<Admission>,
     stop: CancellationToken,
+}
+
+impl FromRequestParts<Arc<Api>> for Admitted {
+    type Rejection = Problem;
+
+    /// Before the body is read: what is refused has to cost little.
+    async fn from_request_parts(_: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        api.admission.admit()
+    }
 }
 
 /// The routes, each also in the OpenAPI document.
@@ -84,9 +96,10 @@ pub(crate) fn routes(
     journal: Journal<Orders>,
     view: &Journal<OrdersView>,
     waiters: Arc<Waiters>,
+    admission: Arc<Admission>,
     stop: CancellationToken,
 ) -> OpenApiRouter {
-    let api = Api { journal, view: view.reads().clone(), waiters, stop };
+    let api = Api { journal, view: view.reads().clone(), waiters, admission, stop };
     OpenApiRouter::new()
         .routes(routes!(place, list))
         .routes(routes!(one, amend))
@@ -117,6 +130,7 @@ async fn place(
     State(api): State<Arc<Api>>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
+    admitted: Admitted,
     Json(body): Json<PlaceOrder>,
 ) -> Result<Response, Problem> {
     let wait = preferred_wait(&headers);
@@ -126,9 +140,17 @@ async fn place(
     let id = new_id(api.journal.lanes(), &api.journal.owned().borrow(), key.as_ref());
     let waiter = wait.map(|limit| api.wait_for(id, limit)).transpose()?;
     let placing = Placing { id, place, key };
+    let entering = api.admission.enter(admitted, id);
     let (order, replayed) = match api.submit(id, Command::Place(Box::new(placing)), &headers).await? {
-        Answer::Replayed(id) => (api.placed_before(id, wait).await?, true),
-        answer => (api.settled(order_of(answer)?, waiter).await?, false),
+        Answer::Replayed(id) => {
+            drop(entering);
+            (api.placed_before(id, wait).await?, true)
+        }
+        answer => {
+            let order = order_of(answer)?;
+            entering.stay();
+            (api.settled(order, waiter).await?, false)
+        }
     };
 
     let mut response = answer(StatusCode::CREATED, &order.shown);

@@ -3,6 +3,7 @@
 //! It keeps the orders in the schema `orders`, lists them from the view in `orders_view`, and serves them under
 //! `/orders`.
 
+mod admission;
 mod deadline;
 mod http;
 pub mod messages;
@@ -19,6 +20,7 @@ use contract::Topic;
 use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
 use process::{Process, Service};
 
+use admission::Admission;
 pub use http::border;
 use metrics::OrderMetrics;
 pub use settings::Settings;
@@ -66,7 +68,9 @@ pub enum StartError {
 pub async fn start(settings: &Settings, transport: &Transport, process: &Process) -> Result<Service, StartError> {
     let metrics = OrderMetrics::register(&process.metrics().for_service(NAME));
     let waiters = Waiters::new(metrics.waiting.clone());
-    let orders = Orders::new(settings.journal.lanes, settings.policy(), waiters.clone(), metrics);
+    let admission = Admission::new(metrics.on_their_way.clone());
+    let (lanes, policy) = (settings.journal.lanes, settings.policy());
+    let orders = Orders::new(lanes, policy, waiters.clone(), admission.clone(), metrics);
     let journal = Journal::open(OPENING, Arc::new(orders), &settings.journal, transport, process).await;
     let journal = journal.map_err(StartError::Journal)?;
     let view = Journal::open(VIEW_OPENING, Arc::new(OrdersView), &settings.journal, transport, process).await;
@@ -76,6 +80,6 @@ pub async fn start(settings: &Settings, transport: &Transport, process: &Process
     process.spawn("order deadlines", deadline::sweep(journal.clone(), stop.clone()));
     process.spawn("order waiters", waiting::poll(waiters.clone(), journal.reads().clone(), stop.clone()));
 
-    let (router, openapi) = http::routes(journal, &view, waiters, stop.clone()).split_for_parts();
+    let (router, openapi) = http::routes(journal, &view, waiters, admission, stop.clone()).split_for_parts();
     Ok(Service { name: NAME, router, openapi })
 }

@@ -12,6 +12,8 @@ pub struct OrderMetrics {
     settled: Histograms<Settled>,
     /// How many requests wait for their order to be settled.
     pub waiting: Gauge,
+    /// How many orders are on their way.
+    pub on_their_way: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,6 +37,7 @@ impl OrderMetrics {
                 SECONDS,
             ),
             waiting: metrics.gauge("order_requests_waiting", "Requests that wait for their order to be settled"),
+            on_their_way: metrics.gauge("order_orders_on_their_way", "Orders that wait for stock or their payment"),
         }
     }
 

@@ -156,6 +156,16 @@ impl Order {
         Self { shown, payment: placed.payment.clone(), declines: 0 }
     }
 
+    /// Whether stock or its payment is being seen to. One that comes without a payment waits for its customer then, and so
+    /// does one whose payment was declined.
+    pub fn waits_for_us(&self) -> bool {
+        match self.shown.status {
+            Status::Pending => true,
+            Status::Reserved => self.payment.is_some() && self.shown.payment_status != PaymentStatus::Declined,
+            _ => false,
+        }
+    }
+
     /// The order after the next of its events.
     #[must_use]
     pub fn evolve(mut self, event: &OrderEvent, at: DateTime<Utc>) -> Self {

@@ -14,6 +14,7 @@ use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::messages;
 use crate::metrics::OrderMetrics;
 use crate::order::{self, Fact, Ignored, Order, Place, Policy, Refusal};
@@ -58,6 +59,7 @@ pub struct Orders {
     lanes: Lanes,
     policy: Policy,
     waiters: Arc<Waiters>,
+    admission: Arc<Admission>,
     metrics: OrderMetrics,
 }
 
@@ -134,9 +136,16 @@ enum Before {
 }
 
 impl Orders {
-    /// The model of the orders in `lanes`; whoever waits for an order is told through `waiters`.
-    pub fn new(lanes: Lanes, policy: Policy, waiters: Arc<Waiters>, metrics: OrderMetrics) -> Self {
-        Self { lanes, policy, waiters, metrics }
+    /// The model of the orders in `lanes`; whoever waits for an order is told through `waiters`, and `admission` is told
+    /// which are on their way.
+    pub(crate) fn new(
+        lanes: Lanes,
+        policy: Policy,
+        waiters: Arc<Waiters>,
+        admission: Arc<Admission>,
+        metrics: OrderMetrics,
+    ) -> Self {
+        Self { lanes, policy, waiters, admission, metrics }
     }
 }
 
@@ -178,6 +187,7 @@ impl Model for Orders {
         for reason in &rows.ignored {
             self.metrics.ignored(*reason);
         }
+        self.admission.observe(rows.orders());
         let settled = rows.orders.into_values().filter(Kept::was_settled).map(|kept| kept.order);
         let settled: Vec<Arc<Order>> = settled.inspect(|order| self.metrics.settled(&order.shown)).collect();
         self.waiters.settled(settled);

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use anyhow::Context;
 use contract::env;
 
 use super::Service;
@@ -29,6 +30,7 @@ pub struct Setup {
     kafka: Option<String>,
     database_port: Option<u16>,
     database: Option<TestDatabase>,
+    users: Option<fn(Service) -> String>,
     lanes: Option<u16>,
     payment_timeout: Option<&'static str>,
     payment_attempts: Option<u8>,
@@ -43,6 +45,7 @@ impl From<Transport> for Setup {
             kafka: None,
             database_port: None,
             database: None,
+            users: None,
             lanes: None,
             payment_timeout: None,
             payment_attempts: None,
@@ -74,6 +77,12 @@ impl Setup {
     #[must_use]
     pub fn database(self, database: TestDatabase) -> Self {
         Self { database: Some(database), ..self }
+    }
+
+    /// Each service's own process goes to the database as another user, `USER:PASSWORD`.
+    #[must_use]
+    pub fn users(self, users: fn(Service) -> String) -> Self {
+        Self { users: Some(users), ..self }
     }
 
     /// With so many lanes.
@@ -120,6 +129,14 @@ impl Setup {
     /// The database's URL for its processes.
     pub(super) fn url(&self, database: &TestDatabase) -> anyhow::Result<String> {
         self.database_port.map_or_else(|| Ok(database.url().to_owned()), |port| database.url_by(port))
+    }
+
+    /// The database's URL for the process of a service.
+    pub(super) fn url_of(&self, service: Service, database: &TestDatabase) -> anyhow::Result<String> {
+        let url = self.url(database)?;
+        let Some(users) = self.users else { return Ok(url) };
+        let (_, address) = url.split_once('@').context("a URL names its user")?;
+        Ok(format!("postgres://{}@{address}", users(service)))
     }
 
     /// The manifest, as a user would write it.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use contract::{
     Currency, ProductId,
     order::{Line, PaymentMethod},
+    payment::is_card_number,
 };
 use process::{Problem, Violation};
 use serde::Deserialize;
@@ -19,6 +20,9 @@ const MAX_LINES: usize = 1_000;
 const QUANTITIES: RangeInclusive<i64> = 1..=1_000_000_000;
 /// The longest reason of a cancellation, in characters.
 const MAX_REASON_CHARACTERS: usize = 500;
+/// What is said to who sends a card's number for its token.
+const NO_CARD: &str = "must be the payment provider's token, not a card number";
+
 /// The longest token of a payment method, in characters: providers' tokens have some dozens.
 const MAX_TOKEN_CHARACTERS: usize = 255;
 
@@ -110,6 +114,7 @@ impl PlaceOrder {
         }
         if let Some(payment) = &self.payment {
             violations.require(is_token(&payment.token), "/payment/token", &token_rule());
+            violations.require(!is_card_number(&payment.token), "/payment/token", NO_CARD);
         }
         let payment = self.payment.map(|OrderPayment { token }| PaymentMethod { token });
         violations.unless_any(|| {

@@ -119,6 +119,8 @@ impl EventPage {
     /// A page of up to `limit` events; what is beyond only tells that there is a next page.
     pub fn of(events: Vec<StoredEvent>, limit: u16) -> Self {
         let (data, next_cursor) = page::cut(events, limit, |event| event.version);
+        // Whoever may look at an order may not charge the card again.
+        let data = data.into_iter().map(|event: StoredEvent| event.conceal("/payment/token")).collect();
         Self { data, next_cursor }
     }
 }
@@ -195,6 +197,14 @@ mod tests {
         let page = EventPage::of(vec![event(1), event(2), event(3)], 2);
         let cursor = page.next_cursor.expect("there is more").try_into().expect("is ours");
         assert_eq!(EventQuery { limit: None, cursor: Some(cursor) }.versions(2), 3..=4);
+    }
+
+    #[test]
+    fn the_token_that_an_order_is_paid_with_is_not_shown() {
+        let data = r#"{"customerId":"ann","payment":{"token":"tok_ok"},"total":250}"#;
+        let placed = StoredEvent { data: RawValue::from_string(data.to_owned()).expect("JSON"), ..event(1) };
+        let shown = EventPage::of(vec![placed], 2).data.remove(0);
+        assert_eq!(shown.data.get(), r#"{"customerId":"ann","payment":{"token":"***"},"total":250}"#);
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub(crate) fn confirmed_events() -> Vec<(DateTime<Utc>, OrderEvent)> {
     events
 }
 
+/// The order `id`, just placed.
+pub(crate) fn pending(id: Uuid) -> Order {
+    folded(id, &confirmed_events()[..1])
+}
+
 /// The order `id`, confirmed.
 pub(crate) fn confirmed(id: Uuid) -> Order {
     folded(id, &confirmed_events())

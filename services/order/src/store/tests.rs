@@ -13,8 +13,8 @@ const NEW: Uuid = Uuid::from_u128(7);
 
 fn model() -> Orders {
     let metrics = OrderMetrics::register(Process::new("test").metrics());
-    let waiters = Waiters::new(metrics.waiting.clone());
-    Orders::new(Lanes::new(6).expect("in range"), POLICY, waiters, metrics)
+    let (waiters, admission) = (Waiters::new(metrics.waiting.clone()), Admission::new(metrics.on_their_way.clone()));
+    Orders::new(Lanes::new(6).expect("in range"), POLICY, waiters, admission, metrics)
 }
 
 /// A batch under way.

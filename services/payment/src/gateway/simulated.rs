@@ -36,7 +36,7 @@ const MAX_WAITING: usize = 4096;
 const MIGRATION: &str = r#"
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('ordersystem migrations'));
-CREATE SCHEMA IF NOT EXISTS provider;
+DO $$ BEGIN IF to_regnamespace('provider') IS NULL THEN CREATE SCHEMA provider; END IF; END $$;
 CREATE TABLE IF NOT EXISTS provider.charge (
     key uuid PRIMARY KEY,
     token text COLLATE "C" NOT NULL,

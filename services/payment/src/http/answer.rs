@@ -137,7 +137,7 @@ impl PaymentWithHistory {
             }
             if let Some(latest) = payments.last_mut() {
                 latest.payment.tell(&event, stored.at);
-                latest.history.push(stored);
+                latest.history.push(stored.conceal("/token"));
             }
         }
         Ok(payments)

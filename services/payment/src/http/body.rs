@@ -1,5 +1,6 @@
 //! What clients ask for, checked: everything that is wrong with it is told at once.
 
+use contract::payment::is_card_number;
 use journal::idempotency::Key;
 use process::{Problem, Violation};
 use serde::Deserialize;
@@ -42,6 +43,9 @@ impl PaymentRequest {
         if !(1..=MAX_TOKEN_CHARACTERS).contains(&self.token.chars().count()) || !self.token.chars().all(visible) {
             let rule = format!("has 1 to {MAX_TOKEN_CHARACTERS} visible characters");
             violations.push(Violation::new("/token", rule));
+        }
+        if is_card_number(&self.token) {
+            violations.push(Violation::new("/token", "is the payment provider's token, not a card number"));
         }
         if self.amount.is_some_and(i64::is_negative) {
             violations.push(Violation::new("/amount", "is at least 0"));
