@@ -29,7 +29,7 @@ const MEASURED: Duration = Duration::from_secs(8);
 /// How often as many orders are offered.
 const OVERLOAD: f64 = 3.0;
 /// How long they are offered, and for how long of that time at first nothing is measured.
-const OFFERED: Duration = Duration::from_secs(24);
+const OFFERED: Duration = Duration::from_secs(30);
 const ONSET: Duration = Duration::from_secs(6);
 /// The most orders that are offered: a machine that settles more is not overloaded by this test.
 const MOST_ORDERS: f64 = 150_000.0;
@@ -40,12 +40,15 @@ const MOST_AT_ONCE: usize = 3_500;
 const TICK: Duration = Duration::from_millis(10);
 /// How much of its best rate the system keeps, the generator on the same machine and three times as busy.
 const KEPT: f64 = 0.5;
+/// Of so many that are accepted at least one more is refused: ten seconds' worth is accepted beyond what is settled, and
+/// what the generator cannot offer is not refused.
+const REFUSED: usize = 20;
 /// The most memory that a service takes, in bytes, in a debug build.
 const MAX_RESIDENT: u64 = 160 << 20;
 /// By how much it may grow in the second half of the overload, in bytes.
 const MAX_GROWTH: u64 = 24 << 20;
 /// How long the system may take until nothing is on its way, in seconds.
-const REST_SECONDS: u64 = 30;
+const REST_SECONDS: u64 = 60;
 
 /// What became of the orders that were offered.
 #[derive(Default)]
@@ -212,7 +215,7 @@ async fn what_is_too_much_is_refused_at_once_and_the_rest_settles_as_before() ->
     shop.until_payment(&after, "captured").await?;
 
     ensure!(rate > best * KEPT, "settles only {rate:.0} a second when overloaded, {best:.0} before");
-    ensure!(refused.len() > acknowledged.len() / 4, "{} of {} are refused", refused.len(), acknowledged.len());
+    ensure!(refused.len() > acknowledged.len() / REFUSED, "{} of {} are refused", refused.len(), acknowledged.len());
     ensure!(refusal < acceptance / 2, "a refusal takes {refusal:?}, an acceptance {acceptance:?}");
     for service in Service::ALL {
         let of = |second: usize| memory.get(second).map_or(0, |now| now[service as usize]);

@@ -32,8 +32,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body of at most [`MAX_BODY_BYTES`]; also a JSON answer.
 ///
-/// Refuses with 415 what is not JSON by its `Content-Type`, 413 what is too large, 408 what takes too long to come, 400 what cannot be parsed, and 422
-/// what does not have the shape of `T`.
+/// Refuses with 415 what is not JSON by its `Content-Type`, 413 what is too large, 408 what takes too long to come, 400
+/// what cannot be parsed, and 422 what does not have the shape of `T`.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 

@@ -1,7 +1,7 @@
 //! Whether one more order may come. Orders are placed faster than they are settled, so a queue of them would grow in the
 //! services that settle them, where nobody sees it; so those that are on their way are counted at the door.
 //!
-//! The bound follows from what is settled: a second's worth. What is refused costs little, as its body is not read.
+//! The bound follows from what is settled: ten seconds' worth. What is refused costs little, as its body is not read.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +13,21 @@ use uuid::Uuid;
 
 use crate::order::Order;
 
-/// Orders that may be on their way whatever is settled: so many come in a moment when a shop opens its doors.
-const ALWAYS: usize = 1024;
-/// Orders that may be on their way at most: a second's worth on a large machine, and a few megabytes.
-const AT_MOST: usize = 32_768;
-/// How many seconds' worth of what is settled may be on its way. An order takes a tenth of a second or two while the system
-/// keeps up; when all take a second it does not, and more of them would only take longer.
-const SECONDS_WORTH: f64 = 1.0;
+/// Orders that may be on their way whatever is settled: so many come in a moment when a shop opens its doors, or wait when
+/// a service is away.
+const ALWAYS: usize = 10_000;
+/// Orders that may be on their way at most: ten seconds' worth on a large machine, and ten megabytes.
+const AT_MOST: usize = 100_000;
+/// How many seconds' worth of what is settled may be on its way. More than an autoscaler waits for, which adds replicas at
+/// five unless it is told otherwise; an order that comes then is settled ten seconds later, and one more would only wait
+/// longer.
+const SECONDS_WORTH: f64 = 10.0;
 /// How fast the measured rate follows the real one.
 const SMOOTHING_SECONDS: f64 = 2.0;
 /// After this time an order is held up by something else than a queue (a service or the provider is away), or by now it is
-/// settled by another replica. It is not counted any longer, so that it holds up no others.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+/// settled by another replica. It is not counted any longer, so that it holds up no others. It has to be longer than
+/// [`SECONDS_WORTH`], or a queue would be forgotten instead of bounded.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 
 /// The door for new orders.
 #[derive(Debug)]
@@ -223,7 +226,7 @@ mod tests {
         for second in 1..=20 {
             crowd.measure(6_000, start + Duration::from_secs(second));
         }
-        assert!((5_900.0..=6_000.0).contains(&crowd.bound()), "{}", crowd.bound());
+        assert!((59_000.0..=60_000.0).contains(&crowd.bound()), "{}", crowd.bound());
         assert!(crowd.has_room());
         for second in 21..=60 {
             crowd.measure(0, start + Duration::from_secs(second));
