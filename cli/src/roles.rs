@@ -45,9 +45,8 @@ pub fn sql(settings: &RolesSettings) -> String {
 }
 
 fn role(name: &str, schemas: &[&str]) -> String {
-    let schemas: String =
-        schemas.iter().map(|schema| format!("CREATE SCHEMA {schema} AUTHORIZATION {name};\n")).collect();
-    format!("CREATE ROLE {name} LOGIN;\nGRANT {name} TO CURRENT_USER;\n{schemas}")
+    let role = format!("CREATE ROLE {name} LOGIN;\nGRANT {name} TO CURRENT_USER;\n");
+    schemas.iter().fold(role, |sql, schema| sql + &format!("CREATE SCHEMA {schema} AUTHORIZATION {name};\n"))
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 pub fn is_card_number(text: &str) -> bool {
     let digits: Option<Vec<u32>> =
         text.chars().filter(|c| !matches!(c, ' ' | '-' | '.')).map(|c| c.to_digit(10)).collect();
-    digits.is_some_and(|digits| CARD_DIGITS.contains(&digits.len()) && luhn(&digits) % 10 == 0)
+    digits.is_some_and(|digits| CARD_DIGITS.contains(&digits.len()) && luhn(&digits).is_multiple_of(10))
 }
 
 /// The sum that a card's last digit makes a multiple of ten: every second digit from the right counts double.

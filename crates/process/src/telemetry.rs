@@ -11,8 +11,8 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 /// Where help lists what every subcommand has: behind what is its own, of which none has so many settings.
 const BEHIND_ALL_OTHERS: usize = 100;
 
-/// Who writes down at `debug` and `trace` what goes over its connections: a statement's parameters are customers' data, and
-/// a request's payment token is among them. That stays out of the log, whatever `RUST_LOG` says.
+/// Who writes down at `debug` and `trace` what goes over its connections: a statement's parameters are what people entrust
+/// to us, secrets among them. That stays out of the log, whatever `RUST_LOG` says.
 const INDISCREET: [&str; 1] = ["tokio_postgres"];
 
 /// Settings of the log; flatten them into a process's own.
