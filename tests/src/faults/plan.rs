@@ -238,7 +238,9 @@ impl Plan {
     fn rest(&mut self) -> Duration {
         match self.hand {
             Hand::Replicas(_) | Hand::Network => self.random.millis(1_000, 5_000),
-            Hand::Broker | Hand::Database => self.random.millis(6_000, 14_000),
+            // It takes some seconds to start besides.
+            Hand::Broker => self.random.millis(3_000, 8_000),
+            Hand::Database => self.random.millis(6_000, 14_000),
             Hand::Topics => self.random.millis(2_000, 8_000),
             Hand::Locks => self.random.millis(500, 4_000),
         }

@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use tests::books::balanced;
 use tests::postgres::{TestDatabase, connect};
 use tests::program::Program;
 use tests::shop::order;
 use tests::system::{Service, Setup, System, Transport};
-use tests::turn;
+use tests::{eventually, turn};
 use tokio_postgres::error::SqlState;
 
 /// What the roles' names begin with: no other test makes any on the server that tests share.
 const PREFIX: &str = "edge";
 /// Their password.
 const PASSWORD: &str = "of-a-test";
-/// How long a program may take to print.
+/// How long the system may take until nothing is on its way, in seconds.
+const REST_SECONDS: u64 = 30;
+/// How long a program may take to print, and a customer may wait to be told.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The table in each service's hands that others have no business with.
 const TABLES: [(Service, &str); 5] = [
@@ -55,8 +58,13 @@ async fn services_settle_orders_and_cannot_look_at_each_others_tables() -> anyho
     shop.until_payment(&cancelled, "captured").await?;
     shop.cancel(&cancelled).await?.expect(200)?;
     shop.until_payment(&cancelled, "refunded").await?;
-    ensure!(shop.notices(&id).await?.len() == 1, "the customer is not told");
-    system.audit().await?;
+    eventually(DEADLINE, "the customer is told", async || {
+        let notices = shop.notices(&id).await?;
+        ensure!(notices.len() == 1, "{notices:?}");
+        Ok(())
+    })
+    .await?;
+    balanced(system.database(), REST_SECONDS).await?;
 
     let address = system.database().url().split_once('@').map_or("", |(_, address)| address).to_owned();
     for service in Service::ALL {

@@ -1,12 +1,18 @@
 //! What changes around a system: its Secrets and its brokers.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use serde_json::json;
 use tests::eventually;
 use tests::kafka::{FencedKafka, Kafka};
 use tests::postgres::TestDatabase;
+use tokio::time::sleep;
 
 use crate::site::{DEADLINE, Site, made, no_pods, shop};
+
+/// How long brokers know of no brokers: longer than the operator goes without asking.
+const FENCED: Duration = Duration::from_secs(12);
 
 const SECRETS_HASH: &str = "/spec/template/metadata/annotations/ordersystem.dev~1secrets-hash";
 
@@ -122,7 +128,9 @@ async fn brokers_that_know_no_brokers_for_a_while_are_found_again() -> anyhow::R
     namespace.apply(&shop(&kafka.bootstrap())).await?;
     namespace.until("TopicsReady", "True", "Found").await?;
     kafka.fence(true);
-    namespace.until("TopicsReady", "False", "Unreachable").await?;
+    // What it is told meanwhile depends on what it asks.
+    namespace.until("Ready", "False", "TopicsNotReady").await?;
+    sleep(FENCED).await;
     kafka.fence(false);
     namespace.until("TopicsReady", "True", "Found").await.map(drop)
 }
