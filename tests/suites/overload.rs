@@ -44,7 +44,7 @@ const KEPT: f64 = 0.5;
 /// what the generator cannot offer is not refused.
 const REFUSED: usize = 20;
 /// The most memory that a service takes, in bytes, in a debug build.
-const MAX_RESIDENT: u64 = 160 << 20;
+const MAX_RESIDENT: u64 = 192 << 20;
 /// By how much it may grow in the second half of the overload, in bytes.
 const MAX_GROWTH: u64 = 24 << 20;
 /// How long the system may take until nothing is on its way, in seconds.

@@ -22,6 +22,8 @@ const AT_MOST: usize = 100_000;
 /// five unless it is told otherwise; an order that comes then is settled ten seconds later, and one more would only wait
 /// longer.
 const SECONDS_WORTH: f64 = 10.0;
+/// Orders that may wait to be stored: a batch that is being stored, and the next. More of them would only wait longer.
+const ENTERING: usize = 2 * 1024;
 /// How fast the measured rate follows the real one.
 const SMOOTHING_SECONDS: f64 = 2.0;
 /// After this time an order is held up by something else than a queue (a service or the provider is away), or by now it is
@@ -55,6 +57,8 @@ struct Crowd {
     waiting: HashSet<Uuid>,
     /// The same in the order of their coming, and some that do not wait any longer.
     came: VecDeque<(Instant, Uuid)>,
+    /// How many have come in that are not stored yet.
+    entering: usize,
     settled_per_second: f64,
     measured_at: Instant,
 }
@@ -74,7 +78,10 @@ impl Admission {
 
     /// Counts an order from before it is stored.
     pub fn enter(self: &Arc<Self>, _: Admitted, order: Uuid) -> Entering {
-        self.lock().wait(order, Instant::now());
+        let mut crowd = self.lock();
+        crowd.entering += 1;
+        crowd.wait(order, Instant::now());
+        drop(crowd);
         Entering { admission: Arc::clone(self), order, stays: false }
     }
 
@@ -102,8 +109,10 @@ impl Entering {
 
 impl Drop for Entering {
     fn drop(&mut self) {
+        let mut crowd = self.admission.lock();
+        crowd.entering -= 1;
         if !self.stays {
-            self.admission.lock().waiting.remove(&self.order);
+            crowd.waiting.remove(&self.order);
         }
     }
 }
@@ -111,13 +120,13 @@ impl Drop for Entering {
 impl Crowd {
     fn new(now: Instant) -> Self {
         let (waiting, came) = (HashSet::new(), VecDeque::new());
-        Self { waiting, came, settled_per_second: 0.0, measured_at: now }
+        Self { waiting, came, entering: 0, settled_per_second: 0.0, measured_at: now }
     }
 
     fn has_room(&self) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "it is far below 2⁵²")]
         let on_their_way = self.waiting.len() as f64;
-        on_their_way < self.bound()
+        self.entering < ENTERING && on_their_way < self.bound()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "both are far below 2⁵²")]
@@ -207,6 +216,16 @@ mod tests {
         assert_eq!(waiting(), 1);
         admission.observe([&confirmed(1)].into_iter());
         assert_eq!(waiting(), 0);
+    }
+
+    #[test]
+    fn so_many_may_wait_to_be_stored_and_no_more() {
+        let admission = Admission::new(Gauge::default());
+        let enter = |id| Ok::<_, Problem>(admission.enter(admission.admit()?, Uuid::from_u128(id)));
+        let mut entering: Vec<_> = (0..ENTERING as u128).map(|id| enter(id).expect("there is room")).collect();
+        assert!(enter(1 << 64).is_err());
+        entering.pop().expect("one is there").stay();
+        assert!(enter(1 << 64).is_ok());
     }
 
     #[test]
