@@ -274,13 +274,12 @@ impl KafkaOutlet {
     /// is sent again. If that is not possible now, the next look tries again.
     fn renew(&self) {
         let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        // One at a time: each has threads of its own.
-        let renewed = if closing.as_ref().is_none_or(JoinHandle::is_finished) {
-            producer(&self.settings, &self.relay, self.schema)
-        } else {
-            Err(KafkaError::ClientCreation("the producer before this one is not closed yet".to_owned()))
-        };
-        match renewed {
+        if closing.as_ref().is_some_and(|closing| !closing.is_finished()) {
+            // One at a time: each has threads of its own.
+            self.relay.broken.store(true, Ordering::Release);
+            return;
+        }
+        match producer(&self.settings, &self.relay, self.schema) {
             Ok(renewed) => {
                 tracing::debug!(schema = self.schema, "producer renewed");
                 let old =
@@ -292,7 +291,7 @@ impl KafkaOutlet {
                 }
             }
             Err(error) => {
-                tracing::debug!(schema = self.schema, %error, "producer cannot be made");
+                tracing::error!(schema = self.schema, %error, "producer cannot be made");
                 self.relay.broken.store(true, Ordering::Release);
             }
         }
