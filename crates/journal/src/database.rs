@@ -175,7 +175,7 @@ fn connector(settings: &DatabaseSettings, verified: bool) -> Result<SslConnector
 
 /// The steps that make a schema what this version needs: each runs once, in order, in one transaction under a lock that
 /// all processes share.
-pub(crate) struct Migration<'m> {
+pub struct Migration<'m> {
     /// Whose steps these are.
     pub part: &'static str,
     /// The steps, oldest first; what is released is never changed, only added to.
@@ -188,8 +188,8 @@ fn laid(schema: &str) -> String {
     format!("DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; END IF; END $$;")
 }
 
-/// Brings `schema` up to date.
-pub(crate) async fn migrate(
+/// Makes `schema` if it is missing, and brings it up to date. One that cannot be brought there is left as it was.
+pub async fn migrate(
     database: &Database,
     schema: &str,
     migrations: &[Migration<'_>],

@@ -48,7 +48,7 @@ use process::{Component, Problem};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cells::Cells;
-pub use database::{Database, DatabaseSettingsError};
+pub use database::{Database, DatabaseSettingsError, Migration, migrate};
 pub use model::{Decision, Model, Query, Unreadable, UnreadableRow};
 pub use opening::{Batching, GATHERING, OpenError, Opening, PROMPT};
 pub use reads::{ReadError, StoredEvent, events};

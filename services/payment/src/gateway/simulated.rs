@@ -13,7 +13,7 @@
 mod charge;
 mod desk;
 
-use journal::{Cells, Database, DatabaseSettings, DatabaseSettingsError, UnreadableRow};
+use journal::{Cells, Database, DatabaseSettings, DatabaseSettingsError, Migration, UnreadableRow, migrate};
 use process::Process;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -33,11 +33,8 @@ pub const SCHEMA: &str = "provider";
 const MAX_WAITING: usize = 4096;
 
 /// What the provider keeps. A charge's row is updated in place once or twice, soon after it came.
-const MIGRATION: &str = r#"
-BEGIN;
-SELECT pg_advisory_xact_lock(hashtext('ordersystem migrations'));
-DO $$ BEGIN IF to_regnamespace('provider') IS NULL THEN CREATE SCHEMA provider; END IF; END $$;
-CREATE TABLE IF NOT EXISTS provider.charge (
+const CHARGE: &str = r#"
+CREATE TABLE IF NOT EXISTS charge (
     key uuid PRIMARY KEY,
     token text COLLATE "C" NOT NULL,
     amount int8 NOT NULL,
@@ -48,8 +45,7 @@ CREATE TABLE IF NOT EXISTS provider.charge (
     refunded int8 NOT NULL CHECK (refunded BETWEEN 0 AND captured),
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
-) WITH (fillfactor = 50);
-COMMIT"#;
+) WITH (fillfactor = 50)"#;
 
 /// Every charge that the provider knows, by key; to be read by [`read_charge`] from a connection to [`SCHEMA`].
 pub const CHARGES: &str =
@@ -82,7 +78,7 @@ impl Simulated {
     /// Prepares the provider's schema and opens for requests until the process stops.
     pub async fn open(settings: &DatabaseSettings, process: &Process) -> Result<Self, OpenError> {
         let database = Database::new(settings)?;
-        database.connect_to(SCHEMA).await?.batch_execute(MIGRATION).await?;
+        migrate(&database, SCHEMA, &[Migration { part: "provider", steps: &[CHARGE] }]).await?;
         let (desk, visits) = mpsc::channel(MAX_WAITING);
         process.spawn("payment provider", Desk::new(database).serve(visits, process.stop().clone()));
         Ok(Self { desk })
