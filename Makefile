@@ -8,7 +8,7 @@ RELEASE := $(CARGO) build --release --locked -p ordersystem && exec $(TARGET)/re
 FAULTS := $(CARGO) build --workspace --locked --features ordersystem/faults --bin ordersystem-faults --example faults
 
 .DEFAULT_GOAL := help
-.PHONY: help up bench check test faults fuzz cluster lint tools
+.PHONY: help up bench micro check test faults fuzz cluster lint tools
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ bench: tools ## the whole system under load, fresh, and what it costs beside the
 	KAFKA_LIBS=$(abspath $(TARGET))/kafka/libs tests/kafka/kafka libs
 	$(CARGO) build --release --locked -p ordersystem -p tests --bin ordersystem --example bench
 	$(TARGET)/release/examples/bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+micro: tools ## what each step of a batch costs in memory: make micro ARGS=decide
+	$(CARGO) bench --locked -p tests --bench micro -- $(ARGS)
 
 check: lint ## format, lints, unit and property tests: needs nothing to run
 	$(CARGO) test --workspace --lib --bins --locked

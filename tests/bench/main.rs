@@ -33,9 +33,12 @@ struct Settings {
     /// File to write the figures to as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Loads: orders a second, or `flat-out`
-    #[arg(long, value_delimiter = ',', default_value = "20,1000,3000,flat-out")]
+    /// Loads: orders a second, `flat-out`, `hot` (one product in every order), or `away` (no broker for a while)
+    #[arg(long, value_delimiter = ',', default_value = "20,1000,3000,flat-out,hot,away")]
     loads: Vec<Load>,
+    /// Orders that are stored, over Kafka, before the flat-out load is repeated; 0 to leave that out
+    #[arg(long, default_value_t = 1_000_000)]
+    stored: u32,
     /// Transports: `kafka`, `log`
     #[arg(long, value_delimiter = ',', default_value = "kafka,log")]
     transports: Vec<String>,
@@ -74,24 +77,38 @@ async fn measure(settings: &Settings, transport: Transport) -> anyhow::Result<(V
         Transport::Kafka => Some(Kafka::start().await?),
         Transport::Log => None,
     };
+    let system = start(settings, transport, &postgres, kafka.as_ref()).await?;
+    let meter = Meter::of(&system, &postgres, kafka.as_ref());
+    profile::warm_up(settings, &system).await?;
+    let mut runs = Vec::new();
+    for load in settings.loads.iter().filter(|load| kafka.is_some() || **load != Load::Away) {
+        runs.push(profile::run(settings, *load, &system, &meter).await?);
+    }
+    let Some(kafka) = &kafka else { return Ok((runs, None)) };
+    let floor = floor(&system, &postgres, kafka).await?;
+    drop(system);
+    if settings.stored > 0 {
+        let system = start(settings, transport, &postgres, Some(kafka)).await?;
+        profile::fill(settings, &system).await?;
+        let meter = Meter::of(&system, &postgres, Some(kafka));
+        runs.push(profile::run(settings, Load::Stored, &system, &meter).await?);
+    }
+    Ok((runs, Some(floor)))
+}
+
+/// The four services, a process each, on a database of their own.
+async fn start(
+    settings: &Settings,
+    transport: Transport,
+    postgres: &Server,
+    kafka: Option<&Kafka>,
+) -> anyhow::Result<System> {
     let setup = Setup::from(transport).database(postgres.create_database().await?).lanes(settings.lanes);
-    let setup = match &kafka {
+    let setup = match kafka {
         Some(kafka) => setup.kafka(kafka.bootstrap()),
         None => setup,
     };
-    let system = System::services(setup.variable("RUST_LOG", "warn,process::serve=info"), 1).await?;
-    let meter =
-        Meter { system: Some(&system), postgres: &postgres, database: system.database(), kafka: kafka.as_ref() };
-    profile::warm_up(settings, &system).await?;
-    let mut runs = Vec::new();
-    for load in &settings.loads {
-        runs.push(profile::run(settings, *load, &system, &meter).await?);
-    }
-    let floor = match &kafka {
-        Some(kafka) => Some(floor(&system, &postgres, kafka).await?),
-        None => None,
-    };
-    Ok((runs, floor))
+    System::services(setup.variable("RUST_LOG", "warn,process::serve=info"), 1).await
 }
 
 async fn floor(system: &System, postgres: &Server, kafka: &Kafka) -> anyhow::Result<Floor> {

@@ -63,7 +63,12 @@ pub struct Meter<'s> {
     pub kafka: Option<&'s Kafka>,
 }
 
-impl Meter<'_> {
+impl<'s> Meter<'s> {
+    /// Reads those of `system`.
+    pub fn of(system: &'s System, postgres: &'s Server, kafka: Option<&'s Kafka>) -> Self {
+        Self { system: Some(system), postgres, database: system.database(), kafka }
+    }
+
     /// The counters now.
     pub async fn read(&self) -> anyhow::Result<Reading> {
         let (batches, items) = self.batches().await?;
@@ -100,6 +105,14 @@ impl Meter<'_> {
         Ok(cpu)
     }
 
+    /// Has the services' largest resident sets counted from now on, `proc_pid_clear_refs(5)`.
+    pub async fn forget_peak_memory(&self) -> anyhow::Result<()> {
+        for (_, replica) in self.services() {
+            fs::write(format!("/proc/{}/clear_refs", replica.process_id().await), "5")?;
+        }
+        Ok(())
+    }
+
     /// The largest resident set that a service has had, in bytes.
     pub async fn peak_memory(&self) -> anyhow::Result<u64> {
         let mut peak = 0;
@@ -131,8 +144,11 @@ impl Meter<'_> {
 impl Reading {
     /// What happened from `earlier` to this one.
     pub fn since(&self, earlier: &Self) -> Cost {
-        let cpu =
-            |(part, now): (&Part, &f64)| (*part, now - earlier.cpu_seconds.get(part).copied().unwrap_or_default());
+        let cpu = |(part, now): (&Part, &f64)| {
+            // A process that was started again meanwhile counts from its start.
+            let before = earlier.cpu_seconds.get(part).copied().filter(|before| before <= now);
+            (*part, now - before.unwrap_or_default())
+        };
         let batches = self.batches - earlier.batches;
         Cost {
             seconds: (self.at - earlier.at).as_secs_f64(),

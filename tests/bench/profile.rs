@@ -5,8 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures_util::future::try_join;
 use ordersystem::bench::{self, BenchSettings, Mix, Moment, Output, Warmup};
+use tests::kafka::Kafka;
 use tests::system::{Service, System};
+use tokio::time::sleep;
 
 use crate::Settings;
 use crate::meter::{Cost, Meter};
@@ -19,8 +22,14 @@ const PRODUCTS: u32 = 10_000;
 const WARM_UP_RATE: u32 = 1000;
 /// More orders than the fastest system settles in a second.
 const FLAT_OUT_RATE: u32 = 6000;
+/// Orders a second while the broker goes away and comes back.
+const AWAY_RATE: u32 = 1000;
+/// Orders that are placed at a time until as many are stored as wanted: the generator remembers each until it is settled.
+const FILL: u32 = 200_000;
 /// How long after the last order every order may take to be settled.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long the audit of a million orders may take.
+const AUDIT_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How many orders arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,12 @@ pub enum Load {
     Rate(u32),
     /// As many as the connections allow.
     FlatOut,
+    /// As many as the connections allow, the same product in every order.
+    Hot,
+    /// [`AWAY_RATE`], for twice as long as any other load; for the half in the middle there is no broker.
+    Away,
+    /// As many as the connections allow, on top of orders that are stored already.
+    Stored,
 }
 
 /// What a load showed.
@@ -37,7 +52,7 @@ pub struct Measured {
     pub load: Load,
     pub report: bench::Report,
     pub cost: Cost,
-    /// The largest of the services' resident sets so far, in bytes.
+    /// The largest resident set that a service had meanwhile, in bytes.
     pub peak_memory: u64,
 }
 
@@ -48,7 +63,9 @@ impl FromStr for Load {
         match text.parse() {
             Ok(rate) if rate > 0 => Ok(Self::Rate(rate)),
             _ if text == "flat-out" => Ok(Self::FlatOut),
-            _ => Err("orders a second, or flat-out".to_owned()),
+            _ if text == "hot" => Ok(Self::Hot),
+            _ if text == "away" => Ok(Self::Away),
+            _ => Err("orders a second, flat-out, hot or away".to_owned()),
         }
     }
 }
@@ -58,6 +75,9 @@ impl fmt::Display for Load {
         match self {
             Self::Rate(rate) => write!(f, "{rate}/s"),
             Self::FlatOut => write!(f, "flat out"),
+            Self::Hot => write!(f, "hot product"),
+            Self::Away => write!(f, "broker away"),
+            Self::Stored => write!(f, "full store"),
         }
     }
 }
@@ -74,23 +94,54 @@ pub async fn warm_up(settings: &Settings, system: &System) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Has so many orders stored, placed and settled like any others.
+pub async fn fill(settings: &Settings, system: &System) -> anyhow::Result<()> {
+    let mut stored = 0;
+    while stored < settings.stored {
+        eprintln!("{stored} of {} orders stored …", settings.stored);
+        let mut asked = asked(settings, Load::FlatOut, settings.seconds, system)?;
+        (asked.orders, asked.time) = ((settings.stored - stored).min(FILL), None);
+        stored += asked.orders;
+        let report = bench::run(asked).await?;
+        ensure!(report.passed(), "{report}");
+    }
+    Ok(())
+}
+
 /// Places the load, waits until all of it is settled, and lets the audit judge.
 pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter<'_>) -> anyhow::Result<Measured> {
-    eprintln!("{load} for {} s …", settings.seconds);
+    let seconds = if load == Load::Away { 2 * settings.seconds } else { settings.seconds };
+    eprintln!("{load} for {seconds} s …");
     let (mut begin, mut cost) = (None, None);
     let observe = async |moment| {
         let reading = meter.read().await?;
         match moment {
-            Moment::Begin => begin = Some(reading),
+            Moment::Begin => {
+                meter.forget_peak_memory().await?;
+                begin = Some(reading);
+            }
             Moment::Settled => cost = begin.as_ref().map(|begin| reading.since(begin)),
         }
         Ok(())
     };
-    let report = bench::observed(asked(settings, load, settings.seconds, system)?, observe).await?;
+    let placed = bench::observed(asked(settings, load, seconds, system)?, observe);
+    let report = match meter.kafka {
+        Some(kafka) if load == Load::Away => try_join(placed, outage(kafka, settings)).await?.0,
+        _ => placed.await?,
+    };
     ensure!(report.passed(), "{report}");
-    system.audit().await?;
+    system.audit_within(AUDIT_DEADLINE).await?;
     let peak_memory = meter.peak_memory().await?;
     Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
+}
+
+/// The broker, killed for the middle of the time that [`Load::Away`] takes.
+async fn outage(kafka: &Kafka, settings: &Settings) -> anyhow::Result<()> {
+    let time = Duration::from_secs(settings.seconds.into());
+    sleep(time / 2).await;
+    kafka.kill().await?;
+    sleep(time).await;
+    kafka.start_again().await
 }
 
 /// Orders that the system knows.
@@ -103,7 +154,8 @@ fn asked(settings: &Settings, load: Load, seconds: u32, system: &System) -> anyh
     let address = |service| anyhow::Ok(system.replica(service, 0).client()?.base().parse()?);
     let (rate, orders) = match load {
         Load::Rate(rate) => (Some(f64::from(rate)), rate * seconds),
-        Load::FlatOut => (None, FLAT_OUT_RATE * seconds),
+        Load::Away => (Some(f64::from(AWAY_RATE)), AWAY_RATE * seconds),
+        Load::FlatOut | Load::Hot | Load::Stored => (None, FLAT_OUT_RATE * seconds),
     };
     Ok(BenchSettings {
         target: address(Service::Order)?,
@@ -114,7 +166,7 @@ fn asked(settings: &Settings, load: Load, seconds: u32, system: &System) -> anyh
         connections: settings.connections,
         products: PRODUCTS,
         lines: Some(LINES),
-        hot: false,
+        hot: load == Load::Hot,
         mix: Mix::PLAIN,
         seed: 1,
         warmup: Warmup::Orders(0),

@@ -43,7 +43,8 @@ impl Report {
     }
 
     /// All of it. At the top, the figures of the Kafka transport: those of the run flat out, and the latency at 3,000
-    /// orders a second; null where that was not run.
+    /// orders a second, and what share of the flat-out rate is left with one product in every order and with a full store;
+    /// null where that was not run.
     pub fn to_json(&self) -> String {
         let kafka = self.0.iter().find(|transport| transport.name == "kafka");
         let flat_out = kafka.and_then(|transport| transport.run(Load::FlatOut));
@@ -56,6 +57,8 @@ impl Report {
             "floorRatio": flat_out.zip(floor).map(|(run, floor)| run.cpu_micros() / (floor.total() * MICROS)),
             "p50Millis": settle.map(|settle| settle.p50_millis),
             "p99Millis": settle.map(|settle| settle.p99_millis),
+            "hotProductShare": kafka.and_then(|transport| transport.share(Load::Hot)),
+            "fullStoreShare": kafka.and_then(|transport| transport.share(Load::Stored)),
             "transports": self.0.iter().map(Transport::to_json).collect::<Vec<_>>(),
         });
         format!("{value:#}\n")
@@ -65,6 +68,12 @@ impl Report {
 impl Transport {
     fn run(&self, load: Load) -> Option<&Measured> {
         self.runs.iter().find(|run| run.load == load)
+    }
+
+    /// The rate of `load`, as a share of that of the run flat out.
+    fn share(&self, load: Load) -> Option<f64> {
+        let (all, some) = (self.run(Load::FlatOut)?, self.run(load)?);
+        Some(some.report.settled.per_second / all.report.settled.per_second)
     }
 
     fn to_json(&self) -> Value {
@@ -153,6 +162,11 @@ impl fmt::Display for Transport {
         row(f, "cores busy, all %", &|run| format!("{:.0}", run.busy_percent()))?;
         #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
         row(f, "largest service, peak MiB", &|run| format!("{:.0}", run.peak_memory as f64 / MEBIBYTE))?;
+        for load in [Load::Hot, Load::Stored] {
+            if let Some(share) = self.share(load) {
+                writeln!(f, "  {load}: {:.0} % of the rate flat out", 100.0 * share)?;
+            }
+        }
         let Some(floor) = &self.floor else { return Ok(()) };
         writeln!(
             f,

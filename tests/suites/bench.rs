@@ -14,15 +14,15 @@ fn a_short_run_settles_every_order_and_tells_what_it_cost() -> anyhow::Result<()
     let file = folder.path().join("figures.json");
     let program = profile_dir()?.join("examples/bench");
     // when
-    let arguments = ["--seconds", "3", "--warmup", "1", "--loads", "20,flat-out", "--connections", "32"];
-    let output = Command::new(&program).args(arguments).arg("--json").arg(&file).output();
+    let arguments = "--seconds 3 --warmup 1 --loads 20,flat-out,hot,away --stored 2000 --connections 32";
+    let output = Command::new(&program).args(arguments.split(' ')).arg("--json").arg(&file).output();
     // then
     let output = output.with_context(|| format!("{} cannot be run", program.display()))?;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(output.status.success(), "{}{}", said(&output.stdout), said(&output.stderr));
     ensure!(said(&output.stdout).contains("times the floor"), "no ratio: {}", said(&output.stdout));
     let figures: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    for name in ["settledPerSecond", "cpuMicrosPerOrder", "floorRatio"] {
+    for name in ["settledPerSecond", "cpuMicrosPerOrder", "floorRatio", "hotProductShare", "fullStoreShare"] {
         ensure!(figures[name].as_f64().is_some_and(|value| value > 0.0), "{name} in {figures:#}");
     }
     for transport in figures["transports"].as_array().context("there are transports")? {
