@@ -31,8 +31,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     let seed = seed.unwrap_or_else(any);
     eprintln!("seed {seed}");
     program::keep_quiet();
-    let (time, patience) = (Duration::from_secs(seconds), Duration::from_secs(patience));
-    let settings = Settings { seed, time, per_second: rate, patience, only: &[], left_out: None };
+    let (time, grace, patience) = (Duration::from_secs(seconds), Duration::ZERO, Duration::from_secs(patience));
+    let settings = Settings { seed, time, grace, per_second: rate, patience, only: &[], left_out: None };
     let outcome = run(settings).await?;
     print!("{outcome}");
     Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

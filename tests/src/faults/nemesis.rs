@@ -52,9 +52,9 @@ impl<'s> Nemesis<'s> {
         Self { site, seed, only, begun: Instant::now(), done: RefCell::default(), broken: RefCell::default() }
     }
 
-    /// Every hand does what its plan says, until `end`.
-    pub async fn run(&self, end: Instant) -> anyhow::Result<()> {
-        try_join_all(Hand::ALL.map(|hand| self.hand(hand, end))).await.map(drop)
+    /// Every hand does what its plan says, until `end`; and until `latest` if something has not come about by then.
+    pub async fn run(&self, end: Instant, latest: Instant) -> anyhow::Result<()> {
+        try_join_all(Hand::ALL.map(|hand| self.hand(hand, end, latest))).await.map(drop)
     }
 
     /// How often each fault was brought about.
@@ -67,10 +67,10 @@ impl<'s> Nemesis<'s> {
         self.broken.borrow().clone()
     }
 
-    async fn hand(&self, hand: Hand, end: Instant) -> anyhow::Result<()> {
+    async fn hand(&self, hand: Hand, end: Instant, latest: Instant) -> anyhow::Result<()> {
         for (rest, fault) in Plan::of(self.seed, hand, self.only) {
             let at = Instant::now() + rest;
-            if at >= end {
+            if at >= latest || (at >= end && self.is_complete()) {
                 break;
             }
             sleep_until(at.into()).await;
@@ -81,6 +81,12 @@ impl<'s> Nemesis<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Whether all that is to go wrong has come about once.
+    fn is_complete(&self) -> bool {
+        let wanted = if self.only.is_empty() { Kind::ALL.as_slice() } else { self.only };
+        wanted.iter().all(|kind| self.done.borrow().contains_key(kind))
     }
 
     /// Brings a fault about and undoes it, as far as it does not stay; whether it came about.
