@@ -18,7 +18,7 @@ use super::home::Home;
 
 /// What differs from PostgreSQL's defaults, for many small transactions on a small machine. Given on the command line,
 /// so that data made by an older version of this program gets them as well.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 14] = [
     // What was acknowledged survives a power cut.
     ("fsync", "on"),
     ("synchronous_commit", "on"),
@@ -32,9 +32,6 @@ const SETTINGS: [(&str, &str); 16] = [
     ("jit", "off"),
     // A replica of a service keeps up to thirty, and tests run twenty replicas on one server.
     ("max_connections", "500"),
-    // Current rows change all the time: clean up a little earlier than by default.
-    ("autovacuum_naptime", "15s"),
-    ("autovacuum_vacuum_scale_factor", "0.1"),
     // A password over TCP is the one way in.
     ("unix_socket_directories", ""),
     // Its messages go to the file that it is started with, and `Failure` is told by them.
