@@ -9,6 +9,7 @@ use futures_util::future::try_join;
 use ordersystem::bench::{self, BenchSettings, Mix, Moment, Output, Warmup};
 use tests::kafka::Kafka;
 use tests::system::{Service, System};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::Settings;
@@ -113,12 +114,14 @@ pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter
     let seconds = if load == Load::Away { 2 * settings.seconds } else { settings.seconds };
     eprintln!("{load} for {seconds} s …");
     let (mut begin, mut cost) = (None, None);
+    let placing = Notify::new();
     let observe = async |moment| {
         let reading = meter.read().await?;
         match moment {
             Moment::Begin => {
                 meter.forget_peak_memory().await?;
                 begin = Some(reading);
+                placing.notify_one();
             }
             Moment::Settled => cost = begin.as_ref().map(|begin| reading.since(begin)),
         }
@@ -126,7 +129,7 @@ pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter
     };
     let placed = bench::observed(asked(settings, load, seconds, system)?, observe);
     let report = match meter.kafka {
-        Some(kafka) if load == Load::Away => try_join(placed, outage(kafka, settings)).await?.0,
+        Some(kafka) if load == Load::Away => try_join(placed, outage(kafka, &placing, settings)).await?.0,
         _ => placed.await?,
     };
     ensure!(report.passed(), "{report}");
@@ -135,9 +138,10 @@ pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter
     Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
 }
 
-/// The broker, killed for the middle of the time that [`Load::Away`] takes.
-async fn outage(kafka: &Kafka, settings: &Settings) -> anyhow::Result<()> {
+/// The broker, killed for the middle of the time that [`Load::Away`] takes once its orders have `placing`.
+async fn outage(kafka: &Kafka, placing: &Notify, settings: &Settings) -> anyhow::Result<()> {
     let time = Duration::from_secs(settings.seconds.into());
+    placing.notified().await;
     sleep(time / 2).await;
     kafka.kill().await?;
     sleep(time).await;

@@ -176,7 +176,7 @@ impl Kind {
     }
 
     /// What each hand can do.
-    fn of(hand: Hand) -> &'static [Self] {
+    pub(super) fn of(hand: Hand) -> &'static [Self] {
         match hand {
             Hand::Replicas(_) => &[Self::Kill, Self::KillAll, Self::Freeze, Self::Churn, Self::Crash],
             Hand::Broker => &[Self::KillBroker, Self::StopBroker, Self::LoseTail, Self::FillBroker],
