@@ -138,7 +138,7 @@ pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter
     Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
 }
 
-/// The broker, killed for the middle of the time that [`Load::Away`] takes once its orders have `placing`.
+/// The broker, killed for the middle of the time that [`Load::Away`] takes, once `placing` tells that orders are placed.
 async fn outage(kafka: &Kafka, placing: &Notify, settings: &Settings) -> anyhow::Result<()> {
     let time = Duration::from_secs(settings.seconds.into());
     placing.notified().await;

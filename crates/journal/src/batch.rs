@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    Decision, Refused, Unreadable,
+    Batching, Decision, Refused, Unreadable,
     holding::Holding,
     inbox::{Position, Verdict},
 };
@@ -295,21 +295,19 @@ impl<C, A> Batch<C, A> {
 
 /// The arrival rate, smoothed, and the pause between batches that follows from it.
 pub(crate) struct Pace {
-    longest_gap: Duration,
+    batching: Batching,
     arrivals_per_second: f64,
     measured_at: Instant,
 }
 
 /// Up to this rate a batch begins at once: the machine has time to spare.
 const UNHURRIED: f64 = 100.0;
-/// From this rate on batches begin the longest gap apart.
-const BUSY: f64 = 2000.0;
 /// How fast the measured rate follows the real one.
 const SMOOTHING_SECONDS: f64 = 0.2;
 
 impl Pace {
-    pub fn new(longest_gap: Duration, now: Instant) -> Self {
-        Self { longest_gap, arrivals_per_second: 0.0, measured_at: now }
+    pub fn new(batching: Batching, now: Instant) -> Self {
+        Self { batching, arrivals_per_second: 0.0, measured_at: now }
     }
 
     /// Takes note that `arrivals` came since the last call.
@@ -324,8 +322,9 @@ impl Pace {
 
     /// How long after the begin of one batch the next may begin.
     pub fn gap(&self) -> Duration {
-        let share = (self.arrivals_per_second - UNHURRIED) / (BUSY - UNHURRIED);
-        self.longest_gap.mul_f64(share.clamp(0.0, 1.0))
+        let Batching { longest_gap, busy, .. } = self.batching;
+        let share = (self.arrivals_per_second - UNHURRIED) / (busy - UNHURRIED);
+        longest_gap.mul_f64(share.clamp(0.0, 1.0))
     }
 }
 
@@ -366,8 +365,9 @@ mod tests {
     #[test]
     fn nothing_waits_when_little_arrives_and_the_longest_gap_at_most() {
         const LONGEST_GAP: Duration = Duration::from_millis(10);
+        let batching = Batching { longest_gap: LONGEST_GAP, busy: 2000.0, most_items: 1024 };
         let start = Instant::now();
-        let mut pace = Pace::new(LONGEST_GAP, start);
+        let mut pace = Pace::new(batching, start);
         pace.observe(1, start + Duration::from_millis(100));
         assert_eq!(pace.gap(), Duration::ZERO);
         for step in 1..=100 {

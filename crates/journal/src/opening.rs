@@ -56,6 +56,8 @@ pub struct Batching {
     /// The longest pause between the beginnings of two batches. With next to nothing to do there is none; it grows with
     /// the rate at which work arrives.
     pub longest_gap: Duration,
+    /// The rate from which on batches begin the longest gap apart, in commands and records a second.
+    pub busy: f64,
     /// The most commands and records in one batch.
     pub most_items: usize,
 }
@@ -64,10 +66,10 @@ pub struct Batching {
 /// order that takes six of them settles in about a tenth of a second still: at 1,000 orders a second on two cores ten cost
 /// a sixth more, and made the slowest orders slower. Beyond 512 items a batch gets no cheaper, below 128 it gets
 /// clearly dearer.
-pub const PROMPT: Batching = Batching { longest_gap: Duration::from_millis(15), most_items: 1024 };
-/// Nobody waits for a view or a notice. Much of what happens to an order happens within a quarter of a second, so that it
-/// is written fewer times: at thousands of orders a second that is thousands of records.
-pub const GATHERING: Batching = Batching { longest_gap: Duration::from_millis(250), most_items: 8192 };
+pub const PROMPT: Batching = Batching { longest_gap: Duration::from_millis(15), busy: 2000.0, most_items: 1024 };
+/// Nobody waits for a view or a notice. What happens to an order while records gather is written once, so they gather for
+/// longer when orders take longer to settle: 200 ms at 500 orders a second, a second at most.
+pub const GATHERING: Batching = Batching { longest_gap: Duration::from_secs(1), busy: 10_000.0, most_items: 8192 };
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -118,8 +118,8 @@ pub(crate) struct Parts<M: Model> {
 impl<M: Model> Writer<M> {
     pub fn new(parts: Parts<M>) -> Self {
         let now = Instant::now();
-        let Batching { longest_gap, most_items } = parts.batching;
-        let pace = Pace::new(longest_gap, now);
+        let pace = Pace::new(parts.batching, now);
+        let most_items = parts.batching.most_items;
         let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process, .. } =
             parts;
         Self {

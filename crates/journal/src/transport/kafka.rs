@@ -20,8 +20,11 @@ pub(crate) use outlet::{KafkaOutlet, OutletParts};
 
 use crate::settings::KafkaSettings;
 
-/// Records that the producer keeps while brokers are slow or away. What does not fit is read from the database later.
-const PRODUCER_QUEUE_KIB: u32 = 16 * 1024;
+/// Records that the producer keeps while brokers are slow or away: half a second's worth at ten thousand a second. What does
+/// not fit is read from the database later.
+const PRODUCER_QUEUE_RECORDS: u32 = 5_000;
+/// The same in payload, for records that are large: librdkafka does not count their headers.
+const PRODUCER_QUEUE_KIB: u32 = 4 * 1024;
 /// Records that a consumer keeps ahead of the writer.
 const CONSUMER_QUEUE_KIB: u32 = 8 * 1024;
 /// How long a consumer may be silent before its lanes are given to another.
@@ -85,24 +88,27 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         .set("linger.ms", "1")
         .set("compression.type", "lz4")
         .set("message.timeout.ms", "0")
+        .set("queue.buffering.max.messages", PRODUCER_QUEUE_RECORDS.to_string())
         .set("queue.buffering.max.kbytes", PRODUCER_QUEUE_KIB.to_string());
     config
 }
 
 /// How long brokers may keep a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(50);
+/// The same for a consumer that gathers, which is not answered for less than [`GATHERED_BYTES`].
+const GATHERED_WAIT: Duration = Duration::from_millis(250);
 /// Bytes that are worth an answer to a consumer that gathers: some hundreds of records. It would be answered for each few
 /// otherwise, which costs the broker more than the records.
 const GATHERED_BYTES: u32 = 256 * 1024;
 
-/// A consumer's settings. `longest_gap` is how far apart its journal's batches may be; one that gathers for longer than a
-/// fetch waits is answered no more often than it can use.
+/// A consumer's settings. `longest_gap` is how far apart its journal's batches may be; one that gathers is answered no more
+/// often than it can use.
 fn consumer_config(settings: &KafkaSettings, group: &str, longest_gap: Duration) -> ClientConfig {
     let mut config = client_config(settings);
-    let gathered = if longest_gap > FETCH_WAIT { GATHERED_BYTES } else { 1 };
+    let (wait, bytes) = if longest_gap > FETCH_WAIT { (GATHERED_WAIT, GATHERED_BYTES) } else { (FETCH_WAIT, 1) };
     config
-        .set("fetch.wait.max.ms", FETCH_WAIT.max(longest_gap).as_millis().to_string())
-        .set("fetch.min.bytes", gathered.to_string())
+        .set("fetch.wait.max.ms", wait.as_millis().to_string())
+        .set("fetch.min.bytes", bytes.to_string())
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
