@@ -22,12 +22,14 @@ use crate::{Cells, Query, ReadError, UnreadableRow};
 /// Reads keys; one of the [`STATEMENTS`](crate::Model::STATEMENTS) of a model that has any.
 pub const LOAD: &str = "
 SELECT i.scope, i.key, i.request_hash, i.stream_id, i.version
-FROM unnest($1::text[], $2::text[]) AS k (scope, key) JOIN idempotency i ON i.scope = k.scope AND i.key = k.key";
+FROM (SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS key) AS k
+JOIN idempotency i ON i.scope = k.scope AND i.key = k.key";
 
 /// Keeps keys; one of the [`STATEMENTS`](crate::Model::STATEMENTS) of a model that has any.
 pub const INSERT: &str = "
 INSERT INTO idempotency (scope, key, request_hash, stream_id, version, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int4[], $6::timestamptz[])";
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::uuid[]), unnest($5::int4[]),
+    unnest($6::timestamptz[])";
 
 /// Keys that another process deletes at this moment are left to it.
 const PURGE: &str = "

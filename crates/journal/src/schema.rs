@@ -72,27 +72,29 @@ pub(crate) const LOCK_LANES: &str =
 /// Advances lanes.
 pub(crate) const ADVANCE_LANES: &str = "
 UPDATE lane_head h SET last_seq = v.last, published_seq = GREATEST(h.published_seq, v.published)
-FROM unnest($1::int2[], $2::int8[], $3::int8[]) AS v (lane, last, published)
+FROM (SELECT unnest($1::int2[]) AS lane, unnest($2::int8[]) AS last, unnest($3::int8[]) AS published) AS v
 WHERE h.lane = v.lane";
 
 /// Advances inboxes from the position that the batch began at. Another position than that becomes NULL, which the column
 /// refuses, and the whole batch with it.
 pub(crate) const ADVANCE_INBOXES: &str = "
 UPDATE inbox_lane i SET last_seq = CASE WHEN i.last_seq = v.was THEN v.now END, next_offset = v.next
-FROM unnest($1::int2[], $2::int2[], $3::int8[], $4::int8[], $5::int8[]) AS v (source, lane, was, now, next)
+FROM (SELECT unnest($1::int2[]) AS source, unnest($2::int2[]) AS lane, unnest($3::int8[]) AS was,
+    unnest($4::int8[]) AS now, unnest($5::int8[]) AS next) AS v
 WHERE i.source = v.source AND i.lane = v.lane";
 
 /// Appends events.
 pub(crate) const APPEND: &str = "
 INSERT INTO event (seq, lane, version, stream_id, event_id, at, kind, data, cause, subject, trace)
-SELECT * FROM unnest($1::int8[], $2::int2[], $3::int4[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::text[],
-    $8::bytea[], $9::uuid[], $10::text[], $11::text[])";
+SELECT unnest($1::int8[]), unnest($2::int2[]), unnest($3::int4[]), unnest($4::uuid[]), unnest($5::uuid[]),
+    unnest($6::timestamptz[]), unnest($7::text[]), unnest($8::bytea[]), unnest($9::uuid[]), unnest($10::text[]),
+    unnest($11::text[])";
 
 /// Keeps dead letters.
 pub(crate) const BURY: &str = "
 INSERT INTO dead_letter (id, source, lane, place, reason, kind, key, payload, at)
-SELECT * FROM unnest($1::uuid[], $2::int2[], $3::int2[], $4::int8[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
-    $9::timestamptz[])";
+SELECT unnest($1::uuid[]), unnest($2::int2[]), unnest($3::int2[]), unnest($4::int8[]), unnest($5::text[]),
+    unnest($6::text[]), unnest($7::bytea[]), unnest($8::bytea[]), unnest($9::timestamptz[])";
 
 /// The writer's own statements, prepared beside the model's.
 pub(crate) fn statements() -> [&'static str; 5] {
@@ -110,7 +112,8 @@ pub(crate) fn lock_lanes() -> &'static str {
 pub(crate) fn advance_inboxes() -> &'static str {
     const UNFENCED: &str = "
 UPDATE inbox_lane i SET last_seq = v.now, next_offset = v.next
-FROM unnest($1::int2[], $2::int2[], $3::int8[], $4::int8[], $5::int8[]) AS v (source, lane, was, now, next)
+FROM (SELECT unnest($1::int2[]) AS source, unnest($2::int2[]) AS lane, unnest($3::int8[]) AS was,
+    unnest($4::int8[]) AS now, unnest($5::int8[]) AS next) AS v
 WHERE i.source = v.source AND i.lane = v.lane";
     if faults::is_left_out(Safeguard::Fencing) { UNFENCED } else { ADVANCE_INBOXES }
 }
@@ -128,5 +131,5 @@ RETURNING lane, epoch, last_seq, published_seq";
 /// Lets lanes go, those that are still ours.
 pub(crate) const RELEASE: &str = "
 UPDATE lane_head h SET owner = NULL, published_seq = GREATEST(h.published_seq, v.published)
-FROM unnest($1::int2[], $2::int8[], $3::int8[]) AS v (lane, epoch, published)
+FROM (SELECT unnest($1::int2[]) AS lane, unnest($2::int8[]) AS epoch, unnest($3::int8[]) AS published) AS v
 WHERE h.lane = v.lane AND h.epoch = v.epoch";

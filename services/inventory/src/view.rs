@@ -32,8 +32,8 @@ CREATE TABLE movement (
 
 const PROJECT: &str = "
 INSERT INTO movement (product_id, version, kind, available, reserved, sold, order_id, reason, reference, at)
-SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::uuid[], $8::text[],
-    $9::text[], $10::timestamptz[])";
+SELECT unnest($1::text[]), unnest($2::int8[]), unnest($3::text[]), unnest($4::int8[]), unnest($5::int8[]),
+    unnest($6::int8[]), unnest($7::uuid[]), unnest($8::text[]), unnest($9::text[]), unnest($10::timestamptz[])";
 
 /// Newest first; `version < $2` with the greatest of all versions begins at the newest.
 const PAGE: &str = "

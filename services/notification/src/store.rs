@@ -33,8 +33,8 @@ const TOLD: &str = "SELECT order_id, kind, channel FROM notice WHERE order_id = 
 
 const RAISE: &str = "
     INSERT INTO notice (id, lane, order_id, customer_id, kind, channel, status, attempts, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::int2[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int4[],
-        $9::timestamptz[])";
+    SELECT unnest($1::uuid[]), unnest($2::int2[]), unnest($3::uuid[]), unnest($4::text[]), unnest($5::text[]),
+        unnest($6::text[]), unnest($7::text[]), unnest($8::int4[]), unnest($9::timestamptz[])";
 
 /// Newest first; `id < $1` with the greatest of all ids begins at the newest.
 const PAGE: &str = "

@@ -10,13 +10,14 @@ use crate::stock::{Balance, Hold};
 
 pub(super) const INSERT_STOCK: &str = "
 INSERT INTO stock (product_id, available, reserved, sold, version, stream_version)
-SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int4[])";
+SELECT unnest($1::text[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]), unnest($5::int8[]),
+    unnest($6::int4[])";
 
 pub(super) const UPDATE_STOCK: &str = "
 UPDATE stock s SET available = v.available, reserved = v.reserved, sold = v.sold, version = v.version,
     stream_version = v.stream_version
-FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int4[])
-    AS v (product_id, available, reserved, sold, version, stream_version)
+FROM (SELECT unnest($1::text[]) AS product_id, unnest($2::int8[]) AS available, unnest($3::int8[]) AS reserved,
+    unnest($4::int8[]) AS sold, unnest($5::int8[]) AS version, unnest($6::int4[]) AS stream_version) AS v
 WHERE s.product_id = v.product_id";
 
 /// A row's arrays come as the lines of one text, because `unnest` takes arrays of arrays apart altogether.
@@ -24,14 +25,14 @@ pub(super) const INSERT_HOLDS: &str = r"
 INSERT INTO reservation (order_id, revision, status, version, products, quantities)
 SELECT v.order_id, v.revision, v.status, v.version, string_to_array(v.products, E'\n'),
     string_to_array(v.quantities, E'\n')::int8[]
-FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::text[], $6::text[])
-    AS v (order_id, revision, status, version, products, quantities)";
+FROM (SELECT unnest($1::uuid[]) AS order_id, unnest($2::int4[]) AS revision, unnest($3::text[]) AS status,
+    unnest($4::int4[]) AS version, unnest($5::text[]) AS products, unnest($6::text[]) AS quantities) AS v";
 
 pub(super) const UPDATE_HOLDS: &str = r"
 UPDATE reservation r SET revision = v.revision, status = v.status, version = v.version,
     products = string_to_array(v.products, E'\n'), quantities = string_to_array(v.quantities, E'\n')::int8[]
-FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::text[], $6::text[])
-    AS v (order_id, revision, status, version, products, quantities)
+FROM (SELECT unnest($1::uuid[]) AS order_id, unnest($2::int4[]) AS revision, unnest($3::text[]) AS status,
+    unnest($4::int4[]) AS version, unnest($5::text[]) AS products, unnest($6::text[]) AS quantities) AS v
 WHERE r.order_id = v.order_id";
 
 /// The statements that store what changed.

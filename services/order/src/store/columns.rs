@@ -9,18 +9,20 @@ use crate::order::Order;
 pub(super) const INSERT: &str = "
 INSERT INTO orders (id, lane, customer_id, status, payment_status, revision, version, currency, total, lines, reason,
     shortages, placed_at, updated_at, expires_at, token, declines, open)
-SELECT * FROM unnest($1::uuid[], $2::int2[], $3::text[], $4::text[], $5::text[], $6::int4[], $7::int4[], $8::text[],
-    $9::int8[], $10::bytea[], $11::text[], $12::bytea[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
-    $16::text[], $17::int4[], $18::bool[])";
+SELECT unnest($1::uuid[]), unnest($2::int2[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
+    unnest($6::int4[]), unnest($7::int4[]), unnest($8::text[]), unnest($9::int8[]), unnest($10::bytea[]),
+    unnest($11::text[]), unnest($12::bytea[]), unnest($13::timestamptz[]), unnest($14::timestamptz[]),
+    unnest($15::timestamptz[]), unnest($16::text[]), unnest($17::int4[]), unnest($18::bool[])";
 
 /// Lines are sent only when they were replaced.
 pub(super) const UPDATE: &str = "
 UPDATE orders o SET status = v.status, payment_status = v.payment_status, revision = v.revision, version = v.version,
     total = v.total, lines = COALESCE(v.lines, o.lines), reason = v.reason, shortages = v.shortages,
     updated_at = v.updated_at, declines = v.declines, open = v.open
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::int4[], $6::int8[], $7::bytea[], $8::text[],
-    $9::bytea[], $10::timestamptz[], $11::int4[], $12::bool[])
-    AS v (id, status, payment_status, revision, version, total, lines, reason, shortages, updated_at, declines, open)
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status, unnest($3::text[]) AS payment_status,
+    unnest($4::int4[]) AS revision, unnest($5::int4[]) AS version, unnest($6::int8[]) AS total,
+    unnest($7::bytea[]) AS lines, unnest($8::text[]) AS reason, unnest($9::bytea[]) AS shortages,
+    unnest($10::timestamptz[]) AS updated_at, unnest($11::int4[]) AS declines, unnest($12::bool[]) AS open) AS v
 WHERE o.id = v.id";
 
 /// The statements that store what changed.

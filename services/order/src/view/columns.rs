@@ -11,8 +11,9 @@ use crate::store::encoded;
 pub(super) const INSERT: &str = "
 INSERT INTO orders (id, customer_id, status, payment_status, revision, version, currency, total, lines, reason,
     shortages, placed_at, updated_at, expires_at)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int4[], $6::int4[], $7::text[], $8::int8[],
-    $9::bytea[], $10::text[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])";
+SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int4[]),
+    unnest($6::int4[]), unnest($7::text[]), unnest($8::int8[]), unnest($9::bytea[]), unnest($10::text[]),
+    unnest($11::bytea[]), unnest($12::timestamptz[]), unnest($13::timestamptz[]), unnest($14::timestamptz[])";
 
 /// What is absent stays.
 pub(super) const UPDATE: &str = "
@@ -20,9 +21,10 @@ UPDATE orders o SET version = v.version, updated_at = v.updated_at, status = COA
     payment_status = COALESCE(v.payment_status, o.payment_status), revision = COALESCE(v.revision, o.revision),
     total = COALESCE(v.total, o.total), lines = COALESCE(v.lines, o.lines), reason = COALESCE(v.reason, o.reason),
     shortages = COALESCE(v.shortages, o.shortages)
-FROM unnest($1::uuid[], $2::int4[], $3::timestamptz[], $4::text[], $5::text[], $6::int4[], $7::int8[], $8::bytea[],
-    $9::text[], $10::bytea[])
-    AS v (id, version, updated_at, status, payment_status, revision, total, lines, reason, shortages)
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::int4[]) AS version, unnest($3::timestamptz[]) AS updated_at,
+    unnest($4::text[]) AS status, unnest($5::text[]) AS payment_status, unnest($6::int4[]) AS revision,
+    unnest($7::int8[]) AS total, unnest($8::bytea[]) AS lines, unnest($9::text[]) AS reason,
+    unnest($10::bytea[]) AS shortages) AS v
 WHERE o.id = v.id";
 
 /// The products of orders that are about to get other lines. An order's lines are amended so rarely that reading them
@@ -37,7 +39,7 @@ DELETE FROM order_line WHERE ctid = ANY (ARRAY(
     WHERE o.id = ANY($1)))";
 
 pub(super) const INSERT_LINES: &str = "
-INSERT INTO order_line (product_id, order_id) SELECT * FROM unnest($1::text[], $2::uuid[])";
+INSERT INTO order_line (product_id, order_id) SELECT unnest($1::text[]), unnest($2::uuid[])";
 
 /// The statements that store what a batch brings. Old products go before the lines that tell them are replaced.
 pub(super) fn write(rows: &Rows) -> Vec<Query> {

@@ -10,35 +10,38 @@ use crate::payment::{Account, Posting};
 
 pub(super) const INSERT_ACCOUNTS: &str = "
     INSERT INTO account (order_id, version, closed, revision, amount, currency, welcome, token, payment_id)
-    SELECT * FROM unnest($1::uuid[], $2::int4[], $3::bool[], $4::int4[], $5::int8[], $6::text[], $7::bool[],
-        $8::text[], $9::uuid[])";
+    SELECT unnest($1::uuid[]), unnest($2::int4[]), unnest($3::bool[]), unnest($4::int4[]), unnest($5::int8[]),
+        unnest($6::text[]), unnest($7::bool[]), unnest($8::text[]), unnest($9::uuid[])";
 
 pub(super) const UPDATE_ACCOUNTS: &str = "
     UPDATE account a SET version = v.version, closed = v.closed, revision = v.revision, amount = v.amount,
         currency = v.currency, welcome = v.welcome, token = v.token, payment_id = v.payment_id
-    FROM unnest($1::uuid[], $2::int4[], $3::bool[], $4::int4[], $5::int8[], $6::text[], $7::bool[], $8::text[],
-        $9::uuid[]) AS v (order_id, version, closed, revision, amount, currency, welcome, token, payment_id)
+    FROM (SELECT unnest($1::uuid[]) AS order_id, unnest($2::int4[]) AS version, unnest($3::bool[]) AS closed,
+        unnest($4::int4[]) AS revision, unnest($5::int8[]) AS amount, unnest($6::text[]) AS currency,
+        unnest($7::bool[]) AS welcome, unnest($8::text[]) AS token, unnest($9::uuid[]) AS payment_id) AS v
     WHERE a.order_id = v.order_id";
 
 /// An order's attempts come in their order, so that one is not live any more when the next is.
 pub(super) const INSERT_PAYMENTS: &str = "
     INSERT INTO payment (id, status, live, open, decline_code, version, due_at, tries, updated_at, order_id, lane,
         attempt, revision, amount, currency, token, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::int4[], $7::timestamptz[],
-        $8::int2[], $9::timestamptz[], $10::uuid[], $11::int2[], $12::int4[], $13::int4[], $14::int8[], $15::text[],
-        $16::text[], $17::timestamptz[])";
+    SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::bool[]), unnest($4::bool[]), unnest($5::text[]),
+        unnest($6::int4[]), unnest($7::timestamptz[]), unnest($8::int2[]), unnest($9::timestamptz[]),
+        unnest($10::uuid[]), unnest($11::int2[]), unnest($12::int4[]), unnest($13::int4[]), unnest($14::int8[]),
+        unnest($15::text[]), unnest($16::text[]), unnest($17::timestamptz[])";
 
 pub(super) const UPDATE_PAYMENTS: &str = "
     UPDATE payment p SET status = v.status, live = v.live, open = v.open, decline_code = v.decline_code,
         version = v.version, due_at = v.due_at, tries = v.tries, updated_at = v.updated_at
-    FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::int4[], $7::timestamptz[],
-        $8::int2[], $9::timestamptz[])
-        AS v (id, status, live, open, decline_code, version, due_at, tries, updated_at)
+    FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status, unnest($3::bool[]) AS live,
+        unnest($4::bool[]) AS open, unnest($5::text[]) AS decline_code, unnest($6::int4[]) AS version,
+        unnest($7::timestamptz[]) AS due_at, unnest($8::int2[]) AS tries, unnest($9::timestamptz[]) AS updated_at) AS v
     WHERE p.id = v.id";
 
 pub(super) const INSERT_POSTINGS: &str = "
     INSERT INTO ledger (payment_id, kind, account, currency, amount, at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::timestamptz[])";
+    SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int8[]),
+        unnest($6::timestamptz[])";
 
 /// The statements that store what changed. An attempt that ended stops being live before the next one begins.
 pub(super) fn write(rows: &Rows) -> Vec<Query> {
