@@ -4,7 +4,7 @@
 #
 #   docker build -t localhost/ordersystem:0.1.0 .
 
-# OpenSSL and librdkafka are built from source; the C compiler, make and perl for that are in this image.
+# OpenSSL, librdkafka and jemalloc are built from source; the C compiler, make and perl for that are in this image.
 FROM rust:1-bookworm AS build
 # The base below has no zlib, so it is linked in.
 ENV LIBZ_SYS_STATIC=1

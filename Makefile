@@ -62,7 +62,7 @@ lint: tools
 	  else echo 'Advisories were not checked: their database cannot be fetched.'; fi; \
 	fi
 
-# OpenSSL and librdkafka are built from source.
+# OpenSSL, librdkafka and jemalloc are built from source.
 tools:
 	@if ! command -v cc >/dev/null || ! command -v perl >/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

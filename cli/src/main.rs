@@ -1,6 +1,8 @@
 //! `ordersystem`: one binary with a subcommand per process, and the user's tools.
 
 use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::{env, io};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -14,6 +16,16 @@ use ordersystem::{
     up::{self, STOP_DEADLINE, UpSettings},
 };
 use process::{ListenSettings, Process, Service, telemetry::TelemetrySettings};
+use tikv_jemallocator::Jemalloc;
+use tokio::runtime::{Builder, Runtime};
+
+/// How many threads the runtime's tasks share; it reads this itself.
+const WORKER_THREADS: &str = "TOKIO_WORKER_THREADS";
+
+/// A record is made by one thread and dropped by another, which glibc's allocator spends twice the time on. It takes the
+/// place of C's `malloc` too, so librdkafka has it as well.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// An event-driven order system: orders, stock, payments and notices that settle together or not at all
 #[derive(Parser)]
@@ -55,6 +67,13 @@ enum Command {
     Bench(BenchSettings),
 }
 
+impl Command {
+    /// Whether it runs one of the four services in a process of its own.
+    fn is_a_service(&self) -> bool {
+        matches!(self, Self::Order(_) | Self::Inventory(_) | Self::Payment(_) | Self::Notification(_))
+    }
+}
+
 /// Settings of the operator's process.
 #[derive(Args)]
 struct OperatorSettings {
@@ -69,7 +88,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = process::telemetry::start(cli.telemetry.log_format)
         .map_err(anyhow::Error::from)
-        .and_then(|()| tokio::runtime::Runtime::new().context("cannot start the runtime"))
+        .and_then(|()| runtime(&cli.command).context("cannot start the runtime"))
         .and_then(|runtime| runtime.block_on(run(cli.command)));
     match outcome {
         Ok(code) => code,
@@ -78,6 +97,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A service shares its machine with others, and one task of it settles everything. With half of the cores for the rest, an
+/// order takes a fifteenth less CPU than with all, flat out on two, and the process a tenth less memory.
+fn runtime(command: &Command) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all();
+    if command.is_a_service() && env::var_os(WORKER_THREADS).is_none() {
+        builder.worker_threads(available_parallelism()?.get().div_ceil(2));
+    }
+    builder.build()
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
