@@ -320,11 +320,11 @@ impl Pace {
         self.arrivals_per_second += weight * (rate - self.arrivals_per_second);
     }
 
-    /// How long after the begin of one batch the next may begin.
-    pub fn gap(&self) -> Duration {
-        let Batching { longest_gap, busy, .. } = self.batching;
-        let share = (self.arrivals_per_second - UNHURRIED) / (busy - UNHURRIED);
-        longest_gap.mul_f64(share.clamp(0.0, 1.0))
+    /// When a batch may begin whose first item came at `first`, if the one before it began at `before`.
+    pub fn begin(&self, before: Instant, first: Instant) -> Instant {
+        let Batching { longest_gap, company, busy, .. } = self.batching;
+        let share = ((self.arrivals_per_second - UNHURRIED) / (busy - UNHURRIED)).clamp(0.0, 1.0);
+        (before + longest_gap.mul_f64(share)).max(first + company.mul_f64(share))
     }
 }
 
@@ -363,16 +363,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_when_little_arrives_and_the_longest_gap_at_most() {
-        const LONGEST_GAP: Duration = Duration::from_millis(10);
-        let batching = Batching { longest_gap: LONGEST_GAP, busy: 2000.0, most_items: 1024 };
+    fn nothing_waits_when_little_arrives_and_else_for_the_gap_and_for_company() {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        let batching = Batching { longest_gap: 10 * MILLISECOND, company: MILLISECOND, busy: 2000.0, most_items: 1024 };
         let start = Instant::now();
         let mut pace = Pace::new(batching, start);
-        pace.observe(1, start + Duration::from_millis(100));
-        assert_eq!(pace.gap(), Duration::ZERO);
+        pace.observe(1, start + 100 * MILLISECOND);
+        assert_eq!(pace.begin(start, start), start);
         for step in 1..=100 {
-            pace.observe(100, start + Duration::from_millis(100 + 10 * step));
+            pace.observe(100, start + (100 + 10 * step) * MILLISECOND);
         }
-        assert_eq!(pace.gap(), LONGEST_GAP);
+        assert_eq!(pace.begin(start, start + 2 * MILLISECOND), start + 10 * MILLISECOND, "the gap is not over");
+        assert_eq!(pace.begin(start, start + 50 * MILLISECOND), start + 51 * MILLISECOND, "the gap is long over");
     }
 }

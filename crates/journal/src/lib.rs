@@ -50,7 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use cells::Cells;
 pub use database::{Database, DatabaseSettingsError, Migration, migrate};
 pub use model::{Decision, Model, Query, Unreadable, UnreadableRow};
-pub use opening::{Batching, GATHERING, OpenError, Opening, PROMPT};
+pub use opening::{Batching, FOLLOWING, GATHERING, OpenError, Opening, PROMPT};
 pub use reads::{ReadError, StoredEvent, events};
 pub use rebuild::{Aim, Difference, Discrepancy, Missing, RebuildError, Rebuilt, rebuild};
 pub use record::from_row as record_from_row;

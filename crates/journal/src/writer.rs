@@ -193,7 +193,7 @@ impl<M: Model> Writer<M> {
                 () = self.process.stop().cancelled(), if self.closed => return false,
             }
         }
-        let enough = self.begun_at + self.pace.gap();
+        let enough = self.pace.begin(self.begun_at, Instant::now());
         loop {
             self.take_what_is_there(commands, deliveries);
             let now = Instant::now();

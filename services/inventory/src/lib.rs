@@ -12,7 +12,7 @@ pub mod view;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{GATHERING, Journal, OpenError, Opening, PROMPT, Transport};
+use journal::{FOLLOWING, GATHERING, Journal, OpenError, Opening, Transport};
 use process::{Process, Service};
 
 pub use http::border;
@@ -33,7 +33,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Inventory),
     consumes: &[Topic::Orders],
     migrations: store::MIGRATIONS,
-    batching: PROMPT,
+    batching: FOLLOWING,
 };
 
 /// Its view, as it is opened.

@@ -14,7 +14,7 @@ pub mod store;
 use std::sync::Arc;
 
 use contract::Topic;
-use journal::{Journal, Opening, PROMPT, Transport};
+use journal::{FOLLOWING, Journal, Opening, Transport};
 use process::{Process, Service};
 
 use calls::{Caller, Calls};
@@ -34,7 +34,7 @@ pub const OPENING: Opening = Opening {
     publishes: Some(Topic::Payments),
     consumes: &[Topic::Orders],
     migrations: MIGRATIONS,
-    batching: PROMPT,
+    batching: FOLLOWING,
 };
 
 /// Why payment could not start.

@@ -25,6 +25,8 @@ use crate::settings::KafkaSettings;
 const PRODUCER_QUEUE_RECORDS: u32 = 5_000;
 /// The same in payload, for records that are large: librdkafka does not count their headers.
 const PRODUCER_QUEUE_KIB: u32 = 4 * 1024;
+/// How long a record waits for others of its batch, which are handed over within less.
+const LINGER_MILLISECONDS: &str = "0.3";
 /// Records that a consumer keeps ahead of the writer.
 const CONSUMER_QUEUE_KIB: u32 = 8 * 1024;
 /// How long a consumer may be silent before its lanes are given to another.
@@ -85,7 +87,7 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         .set("acks", "all")
         .set("enable.idempotence", "false")
         .set("max.in.flight.requests.per.connection", IN_FLIGHT.to_string())
-        .set("linger.ms", "1")
+        .set("linger.ms", LINGER_MILLISECONDS)
         .set("compression.type", "lz4")
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", PRODUCER_QUEUE_RECORDS.to_string())
