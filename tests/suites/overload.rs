@@ -32,7 +32,7 @@ const OVERLOAD: f64 = 3.0;
 const OFFERED: Duration = Duration::from_secs(30);
 const ONSET: Duration = Duration::from_secs(6);
 /// The most orders that are offered: a machine that settles more is not overloaded by this test.
-const MOST_ORDERS: f64 = 150_000.0;
+const MOST_ORDERS: f64 = 500_000.0;
 /// Orders that the generator has on their way at most; what is due beyond is not offered. So many that wait for an answer
 /// are more than a system has that answers at once.
 const MOST_AT_ONCE: usize = 3_500;

@@ -1,9 +1,6 @@
 //! A batch: what one transaction settles. HTTP commands and consumed records are in it alike.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
 use contract::{Lane, Record, Topic};
@@ -330,6 +327,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
