@@ -20,6 +20,9 @@ use rows::Rows;
 /// Orders whose rows and messages are written once more: enough for a steady figure, few enough to be held in memory.
 const ORDERS: f64 = 20_000.0;
 
+/// How often they are written: one time differs from another by a tenth.
+const ROUNDS: usize = 3;
+
 /// What a run left behind.
 pub struct Leftovers {
     rows: Rows,
@@ -45,15 +48,31 @@ impl Leftovers {
         Ok(Self { rows, messages, orders: orders * share })
     }
 
-    /// Writes all of it once more, into `copy` of the system's database and beside its topics.
+    /// Writes all of it once more, into `copy` of the system's database and beside its topics, [`ROUNDS`] times: what the
+    /// median of them cost.
     pub async fn write(&self, postgres: &Server, copy: &TestDatabase, kafka: &Kafka) -> anyhow::Result<Floor> {
         let meter = Meter { system: None, postgres, database: copy, kafka: Some(kafka) };
+        let mut rounds = Vec::with_capacity(ROUNDS);
+        for round in 0..ROUNDS {
+            rounds.push(self.write_once(round, &meter, copy, kafka).await?);
+        }
+        rounds.sort_by(|one: &Floor, other| one.total().total_cmp(&other.total()));
+        Ok(rounds[ROUNDS / 2])
+    }
+
+    async fn write_once(
+        &self,
+        round: usize,
+        meter: &Meter<'_>,
+        copy: &TestDatabase,
+        kafka: &Kafka,
+    ) -> anyhow::Result<Floor> {
         let client = copy.connect().await?;
         self.rows.make_room(&client).await?;
-        self.messages.make_room(kafka).await?;
+        self.messages.make_room(kafka, round).await?;
         let before = meter.read().await?;
         self.rows.write(&client).await.context("rows cannot be written once more")?;
-        self.messages.write(kafka).context("messages cannot be sent once more")?;
+        self.messages.write(kafka, round).context("messages cannot be sent once more")?;
         let cost = meter.read().await?.since(&before);
         let per_order = |part| cost.cpu_seconds.get(&part).copied().unwrap_or_default() / self.orders;
         Ok(Floor {

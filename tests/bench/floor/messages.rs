@@ -29,7 +29,7 @@ const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Messages(Vec<Kept>);
 
 struct Kept {
-    /// Where they are written.
+    /// Where they came from.
     topic: String,
     readers: usize,
     partitions: i32,
@@ -42,15 +42,16 @@ impl Messages {
         let kept = READERS.map(|(topic, readers)| {
             let from = topic.name(name);
             let (partitions, messages) = read(kafka, &from, share).with_context(|| format!("cannot read {from}"))?;
-            Ok(Kept { topic: format!("floor.{from}"), readers, partitions, messages })
+            Ok(Kept { topic: from, readers, partitions, messages })
         });
         kept.into_iter().collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// Makes the topics that it is written to.
-    pub async fn make_room(&self, kafka: &Kafka) -> anyhow::Result<()> {
+    /// Makes the topics that it is written to in this round.
+    pub async fn make_room(&self, kafka: &Kafka, round: usize) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = client(kafka).create()?;
-        let new = self.0.iter().map(|kept| NewTopic::new(&kept.topic, kept.partitions, TopicReplication::Fixed(1)));
+        let new: Vec<_> = self.0.iter().map(|kept| (kept.copy(round), kept.partitions)).collect();
+        let new = new.iter().map(|(topic, partitions)| NewTopic::new(topic, *partitions, TopicReplication::Fixed(1)));
         let topics: Vec<NewTopic<'_>> = new.collect();
         let options = AdminOptions::new().operation_timeout(Some(ADMIN_DEADLINE));
         for made in admin.create_topics(&topics, &options).await? {
@@ -60,11 +61,11 @@ impl Messages {
     }
 
     /// Produces all messages while they are consumed, as the services' clients do, and waits until both are done.
-    pub fn write(&self, kafka: &Kafka) -> anyhow::Result<()> {
+    pub fn write(&self, kafka: &Kafka, round: usize) -> anyhow::Result<()> {
         thread::scope(|scope| {
             let readers = self.0.iter().flat_map(|kept| std::iter::repeat_n(kept, kept.readers));
-            let readers: Vec<_> = readers.map(|kept| scope.spawn(move || kept.consume(kafka))).collect();
-            produce(kafka, &self.0)?;
+            let readers: Vec<_> = readers.map(|kept| scope.spawn(move || kept.consume(kafka, round))).collect();
+            produce(kafka, round, &self.0)?;
             for reader in readers {
                 reader.join().map_err(|_| anyhow::anyhow!("a consumer panicked"))??;
             }
@@ -74,8 +75,13 @@ impl Messages {
 }
 
 impl Kept {
-    fn consume(&self, kafka: &Kafka) -> anyhow::Result<()> {
-        let consumer = consumer(kafka, &self.topic, self.partitions)?;
+    /// The topic that they are written to in this round.
+    fn copy(&self, round: usize) -> String {
+        format!("floor.{round}.{}", self.topic)
+    }
+
+    fn consume(&self, kafka: &Kafka, round: usize) -> anyhow::Result<()> {
+        let consumer = consumer(kafka, &self.copy(round), self.partitions)?;
         let (deadline, mut seen) = (Instant::now() + DEADLINE, 0);
         while seen < self.messages.len() {
             ensure!(Instant::now() < deadline, "{seen} of {} messages of {}", self.messages.len(), self.topic);
@@ -85,18 +91,20 @@ impl Kept {
     }
 }
 
-fn produce(kafka: &Kafka, all: &[Kept]) -> anyhow::Result<()> {
+fn produce(kafka: &Kafka, round: usize, all: &[Kept]) -> anyhow::Result<()> {
     let producer: ThreadedProducer<DefaultProducerContext> = client(kafka)
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("linger.ms", "1")
         .set("compression.type", "lz4")
         .create()?;
-    for (kept, message) in all.iter().flat_map(|kept| kept.messages.iter().map(move |message| (kept, message))) {
+    let copies: Vec<String> = all.iter().map(|kept| kept.copy(round)).collect();
+    let messages = all.iter().zip(&copies).flat_map(|(kept, topic)| kept.messages.iter().map(move |one| (topic, one)));
+    for (topic, message) in messages {
         let headers = message.headers().map_or_else(OwnedHeaders::new, |headers| {
             headers.iter().fold(OwnedHeaders::new_with_capacity(headers.count()), OwnedHeaders::insert)
         });
-        let record = BaseRecord::to(&kept.topic).partition(message.partition()).headers(headers);
+        let record = BaseRecord::to(topic).partition(message.partition()).headers(headers);
         let mut record = record.key(message.key().unwrap_or_default()).payload(message.payload().unwrap_or_default());
         while let Err((error, refused)) = producer.send(record) {
             ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");
