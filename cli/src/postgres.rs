@@ -13,6 +13,7 @@ mod fetch;
 mod home;
 mod postmaster;
 mod server;
+mod write_back;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

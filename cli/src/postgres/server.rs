@@ -15,6 +15,7 @@ use super::Error;
 use super::account::Account;
 use super::binaries::Programs;
 use super::home::Home;
+use super::write_back::WriteBack;
 
 /// What differs from PostgreSQL's defaults, for many small transactions on a small machine. Given on the command line,
 /// so that data made by an older version of this program gets them as well.
@@ -75,6 +76,7 @@ pub(super) struct Server {
     child: Child,
     home: Home,
     port: u16,
+    _write_back: WriteBack,
 }
 
 impl Server {
@@ -91,12 +93,13 @@ impl Server {
         let mut command = account.command(&programs.postgres, home.dir());
         command.arg("-D").arg(home.data()).process_group(0);
         configure(&mut command, port, also_listen);
+        let write_back = WriteBack::of(home.data()).map_err(Error::at(&home.data()))?;
         let child = log
             .try_clone()
             .and_then(|copy| command.stdout(copy).stderr(log).spawn())
             .map_err(Error::at(&programs.postgres))?;
         let home = home.clone();
-        Ok(Self { child, home, port })
+        Ok(Self { child, home, port, _write_back: write_back })
     }
 
     /// The port it listens on.
