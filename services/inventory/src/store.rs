@@ -41,7 +41,7 @@ CREATE TABLE reservation (
     version int4 NOT NULL,
     products text[] COLLATE "C" NOT NULL,
     quantities int8[] NOT NULL
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_analyze_scale_factor = 1);
 "#];
 
 /// Inventory as its journal sees it.

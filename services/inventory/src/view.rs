@@ -28,7 +28,7 @@ CREATE TABLE movement (
     reference text,
     at timestamptz NOT NULL,
     PRIMARY KEY (product_id, version)
-)"#];
+) WITH (autovacuum_analyze_scale_factor = 1)"#];
 
 const PROJECT: &str = "
 INSERT INTO movement (product_id, version, kind, available, reserved, sold, order_id, reason, reference, at)

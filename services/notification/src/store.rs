@@ -27,7 +27,7 @@ pub const MIGRATIONS: &[&str] = &["
         attempts int4 NOT NULL,
         created_at timestamptz NOT NULL,
         UNIQUE (order_id, kind, channel)
-    )"];
+    ) WITH (autovacuum_analyze_scale_factor = 1)"];
 
 const TOLD: &str = "SELECT order_id, kind, channel FROM notice WHERE order_id = ANY ($1)";
 

@@ -47,7 +47,7 @@ CREATE TABLE orders (
     token text,
     declines int4 NOT NULL,
     open bool NOT NULL
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_analyze_scale_factor = 1);
 CREATE INDEX orders_due ON orders (expires_at) WHERE open;
 "#];
 

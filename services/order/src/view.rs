@@ -46,7 +46,7 @@ CREATE TABLE orders (
         WHEN status IN ('pending', 'reserved') THEN 'open'
         WHEN status <> 'confirmed' THEN status
     END) STORED
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 60, autovacuum_analyze_scale_factor = 1);
 CREATE INDEX orders_of_customer ON orders (customer_id, id);
 CREATE INDEX orders_on_shelf ON orders (shelf, id) WHERE shelf IS NOT NULL;
 
@@ -54,7 +54,7 @@ CREATE TABLE order_line (
     product_id text COLLATE "C",
     order_id uuid,
     PRIMARY KEY (product_id, order_id)
-);
+) WITH (autovacuum_analyze_scale_factor = 1);
 "#];
 
 /// Every row of the view, to be read by [`read_row`]; a condition may follow.

@@ -46,7 +46,7 @@ CREATE TABLE account (
     welcome bool,
     token text COLLATE "C",
     payment_id uuid
-) WITH (fillfactor = 50);
+) WITH (autovacuum_analyze_scale_factor = 1);
 
 CREATE TABLE payment (
     id uuid PRIMARY KEY,
@@ -66,7 +66,7 @@ CREATE TABLE payment (
     tries int2 NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_analyze_scale_factor = 1);
 CREATE UNIQUE INDEX payment_live ON payment (order_id) WHERE live;
 CREATE INDEX payment_due ON payment (due_at) WHERE open;
 
@@ -78,7 +78,7 @@ CREATE TABLE ledger (
     amount int8 NOT NULL,
     at timestamptz NOT NULL,
     PRIMARY KEY (payment_id, kind, account)
-);
+) WITH (autovacuum_analyze_scale_factor = 1);
 "#];
 
 /// Payment as its journal sees it.

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS charge (
     refunded int8 NOT NULL CHECK (refunded BETWEEN 0 AND captured),
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
-) WITH (fillfactor = 50)"#;
+) WITH (fillfactor = 50, autovacuum_analyze_scale_factor = 1)"#;
 
 /// Every charge that the provider knows, by key; to be read by [`read_charge`] from a connection to [`SCHEMA`].
 pub const CHARGES: &str =
