@@ -21,6 +21,11 @@ use meter::Meter;
 use profile::{Load, Measured};
 use report::Report;
 
+/// How often a new and a full store are compared.
+const PAIRS: usize = 3;
+/// The most seconds that a system on a new store is warmed up beside a full one.
+const NEW_WARMUP: u32 = 20;
+
 /// The whole system under load, and what it costs
 #[derive(Clone, Debug, Parser)]
 struct Settings {
@@ -79,7 +84,7 @@ async fn measure(settings: &Settings, transport: Transport) -> anyhow::Result<(V
     };
     let system = start(settings, transport, &postgres, kafka.as_ref()).await?;
     let meter = Meter::of(&system, &postgres, kafka.as_ref());
-    profile::warm_up(settings, &system).await?;
+    profile::warm_up(settings, &system, settings.warmup).await?;
     let mut runs = Vec::new();
     for load in settings.loads.iter().filter(|load| kafka.is_some() || **load != Load::Away) {
         runs.push(profile::run(settings, *load, &system, &meter).await?);
@@ -88,12 +93,38 @@ async fn measure(settings: &Settings, transport: Transport) -> anyhow::Result<(V
     let floor = floor(&system, &postgres, kafka).await?;
     drop(system);
     if settings.stored > 0 {
-        let system = start(settings, transport, &postgres, Some(kafka)).await?;
-        profile::fill(settings, &system).await?;
-        let meter = Meter::of(&system, &postgres, Some(kafka));
-        runs.push(profile::run(settings, Load::Stored, &system, &meter).await?);
+        runs.extend(full_store(settings, transport, &postgres, kafka).await?);
     }
     Ok((runs, Some(floor)))
+}
+
+/// The load on a new store and then on a full one, in the same minute, as the machine is another one ten minutes later:
+/// of [`PAIRS`] such pairs the one whose ratio is the median.
+async fn full_store(
+    settings: &Settings,
+    transport: Transport,
+    postgres: &Server,
+    kafka: &Kafka,
+) -> anyhow::Result<[Measured; 2]> {
+    let full = start(settings, transport, postgres, Some(kafka)).await?;
+    profile::fill(settings, &full).await?;
+    let meter = Meter::of(&full, postgres, Some(kafka));
+    let mut pairs = Vec::with_capacity(PAIRS);
+    for _ in 0..PAIRS {
+        meter.wait_for_vacuum().await?;
+        let new = start(settings, transport, postgres, Some(kafka)).await?;
+        profile::warm_up(settings, &new, settings.warmup.min(NEW_WARMUP)).await?;
+        let before = profile::run(settings, Load::New, &new, &Meter::of(&new, postgres, Some(kafka))).await?;
+        new.terminate().await?;
+        pairs.push([before, profile::place(settings, Load::Stored, &full, &meter).await?]);
+    }
+    profile::audit(&full).await?;
+    pairs.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    Ok(pairs.swap_remove(PAIRS / 2))
+}
+
+fn ratio([before, after]: &[Measured; 2]) -> f64 {
+    after.report.settled.per_second / before.report.settled.per_second
 }
 
 /// The four services, a process each, on a database of their own.

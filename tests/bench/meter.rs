@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::Context;
 use tests::kafka::Kafka;
 use tests::postgres::{Server, TestDatabase};
 use tests::system::{Replica, Service, System};
+use tokio::time::sleep;
 
 /// What is written since the server began: rows of this database, bytes of its log.
 const WRITTEN: &str = "
@@ -17,6 +18,13 @@ SELECT (SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::int8 FROM pg_stat_user_ta
 /// Flushes of the log, where PostgreSQL counts them: with all other files from 18 on, apart before.
 const FLUSHES: &str = "SELECT sum(fsyncs)::int8 FROM pg_stat_io WHERE object = 'wal'";
 const FLUSHES_BEFORE_18: &str = "SELECT wal_sync FROM pg_stat_wal";
+/// Workers that tidy up.
+const VACUUMS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'";
+/// For how long none may work until all is taken to be tidy: they come once a minute, to one database after the other.
+const VACUUM_QUIET: Duration = Duration::from_secs(30);
+/// How long is waited for that.
+const VACUUM_DEADLINE: Duration = Duration::from_mins(3);
+const VACUUM_LOOK: Duration = Duration::from_millis(200);
 /// `server_version_num` of PostgreSQL 18.
 const VERSION_18: i32 = 180_000;
 
@@ -103,6 +111,20 @@ impl<'s> Meter<'s> {
             cpu.insert(Part::Service(service), seconds(replica.process_id().await)?.own);
         }
         Ok(cpu)
+    }
+
+    /// Waits until PostgreSQL has tidied up after what was written: the next load does not pay for it.
+    pub async fn wait_for_vacuum(&self) -> anyhow::Result<()> {
+        let client = self.database.connect().await?;
+        let deadline = Instant::now() + VACUUM_DEADLINE;
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < VACUUM_QUIET && Instant::now() < deadline {
+            if client.query_one(VACUUMS, &[]).await?.get::<_, i64>(0) > 0 {
+                quiet_since = Instant::now();
+            }
+            sleep(VACUUM_LOOK).await;
+        }
+        Ok(())
     }
 
     /// Has the services' largest resident sets counted from now on, `proc_pid_clear_refs(5)`.

@@ -43,6 +43,8 @@ pub enum Load {
     Hot,
     /// [`AWAY_RATE`], for twice as long as any other load; for the half in the middle there is no broker.
     Away,
+    /// As many as the connections allow, on a database of its own, in the same minutes as [`Self::Stored`].
+    New,
     /// As many as the connections allow, on top of orders that are stored already.
     Stored,
 }
@@ -78,19 +80,20 @@ impl fmt::Display for Load {
             Self::FlatOut => write!(f, "flat out"),
             Self::Hot => write!(f, "hot product"),
             Self::Away => write!(f, "broker away"),
+            Self::New => write!(f, "new store"),
             Self::Stored => write!(f, "full store"),
         }
     }
 }
 
 /// Lets the broker, the database and the services come to speed.
-pub async fn warm_up(settings: &Settings, system: &System) -> anyhow::Result<()> {
-    if settings.warmup == 0 {
+pub async fn warm_up(settings: &Settings, system: &System, seconds: u32) -> anyhow::Result<()> {
+    if seconds == 0 {
         return Ok(());
     }
-    eprintln!("warming up for {} s …", settings.warmup);
+    eprintln!("warming up for {seconds} s …");
     let load = Load::Rate(WARM_UP_RATE);
-    let report = bench::run(asked(settings, load, settings.warmup, system)?).await?;
+    let report = bench::run(asked(settings, load, seconds, system)?).await?;
     ensure!(report.passed(), "{report}");
     Ok(())
 }
@@ -111,6 +114,18 @@ pub async fn fill(settings: &Settings, system: &System) -> anyhow::Result<()> {
 
 /// Places the load, waits until all of it is settled, and lets the audit judge.
 pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter<'_>) -> anyhow::Result<Measured> {
+    let measured = place(settings, load, system, meter).await?;
+    audit(system).await?;
+    Ok(measured)
+}
+
+/// Lets the audit judge.
+pub async fn audit(system: &System) -> anyhow::Result<()> {
+    system.audit_within(AUDIT_DEADLINE).await
+}
+
+/// Places the load, and waits until all of it is settled.
+pub async fn place(settings: &Settings, load: Load, system: &System, meter: &Meter<'_>) -> anyhow::Result<Measured> {
     let seconds = if load == Load::Away { 2 * settings.seconds } else { settings.seconds };
     eprintln!("{load} for {seconds} s …");
     let (mut begin, mut cost) = (None, None);
@@ -133,7 +148,6 @@ pub async fn run(settings: &Settings, load: Load, system: &System, meter: &Meter
         _ => placed.await?,
     };
     ensure!(report.passed(), "{report}");
-    system.audit_within(AUDIT_DEADLINE).await?;
     let peak_memory = meter.peak_memory().await?;
     Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
 }
@@ -159,7 +173,7 @@ fn asked(settings: &Settings, load: Load, seconds: u32, system: &System) -> anyh
     let (rate, orders) = match load {
         Load::Rate(rate) => (Some(f64::from(rate)), rate * seconds),
         Load::Away => (Some(f64::from(AWAY_RATE)), AWAY_RATE * seconds),
-        Load::FlatOut | Load::Hot | Load::Stored => (None, FLAT_OUT_RATE * seconds),
+        Load::FlatOut | Load::Hot | Load::New | Load::Stored => (None, FLAT_OUT_RATE * seconds),
     };
     Ok(BenchSettings {
         target: address(Service::Order)?,

@@ -43,8 +43,8 @@ impl Report {
     }
 
     /// All of it. At the top, the figures of the Kafka transport: those of the run flat out, and the latency at 3,000
-    /// orders a second, and what share of the flat-out rate is left with one product in every order and with a full store;
-    /// null where that was not run.
+    /// orders a second, and what share of the rate is left with one product in every order and with a full store; null where
+    /// that was not run.
     pub fn to_json(&self) -> String {
         let kafka = self.0.iter().find(|transport| transport.name == "kafka");
         let flat_out = kafka.and_then(|transport| transport.run(Load::FlatOut));
@@ -70,9 +70,10 @@ impl Transport {
         self.runs.iter().find(|run| run.load == load)
     }
 
-    /// The rate of `load`, as a share of that of the run flat out.
+    /// The rate of `load`, as a share of that of the run flat out that is nearest to it.
     fn share(&self, load: Load) -> Option<f64> {
-        let (all, some) = (self.run(Load::FlatOut)?, self.run(load)?);
+        let whole = if load == Load::Stored { Load::New } else { Load::FlatOut };
+        let (all, some) = (self.run(whole)?, self.run(load)?);
         Some(some.report.settled.per_second / all.report.settled.per_second)
     }
 
@@ -162,9 +163,9 @@ impl fmt::Display for Transport {
         row(f, "cores busy, all %", &|run| format!("{:.0}", run.busy_percent()))?;
         #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
         row(f, "largest service, peak MiB", &|run| format!("{:.0}", run.peak_memory as f64 / MEBIBYTE))?;
-        for load in [Load::Hot, Load::Stored] {
+        for (load, of) in [(Load::Hot, "flat out"), (Load::Stored, "on a new store")] {
             if let Some(share) = self.share(load) {
-                writeln!(f, "  {load}: {:.0} % of the rate flat out", 100.0 * share)?;
+                writeln!(f, "  {load}: {:.0} % of the rate {of}", 100.0 * share)?;
             }
         }
         let Some(floor) = &self.floor else { return Ok(()) };
