@@ -111,7 +111,7 @@ async fn full_store(
     let meter = Meter::of(&full, postgres, Some(kafka));
     let mut pairs = Vec::with_capacity(PAIRS);
     for _ in 0..PAIRS {
-        meter.wait_for_vacuum().await?;
+        meter.wait_for_vacuum(settings.seconds).await?;
         let new = start(settings, transport, postgres, Some(kafka)).await?;
         profile::warm_up(settings, &new, settings.warmup.min(NEW_WARMUP)).await?;
         let before = profile::run(settings, Load::New, &new, &Meter::of(&new, postgres, Some(kafka))).await?;

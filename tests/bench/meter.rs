@@ -20,7 +20,8 @@ const FLUSHES: &str = "SELECT sum(fsyncs)::int8 FROM pg_stat_io WHERE object = '
 const FLUSHES_BEFORE_18: &str = "SELECT wal_sync FROM pg_stat_wal";
 /// Workers that tidy up.
 const VACUUMS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'";
-/// For how long none may work until all is taken to be tidy: they come once a minute, to one database after the other.
+/// For how long none has to work until all is taken to be tidy, if the load takes as long: they come once a minute, to one
+/// database after the other.
 const VACUUM_QUIET: Duration = Duration::from_secs(30);
 /// How long is waited for that.
 const VACUUM_DEADLINE: Duration = Duration::from_mins(3);
@@ -113,12 +114,13 @@ impl<'s> Meter<'s> {
         Ok(cpu)
     }
 
-    /// Waits until PostgreSQL has tidied up after what was written: the next load does not pay for it.
-    pub async fn wait_for_vacuum(&self) -> anyhow::Result<()> {
+    /// Waits until PostgreSQL has tidied up after what was written, so that a load of some `seconds` does not pay for it.
+    pub async fn wait_for_vacuum(&self, seconds: u32) -> anyhow::Result<()> {
         let client = self.database.connect().await?;
         let deadline = Instant::now() + VACUUM_DEADLINE;
+        let quiet = VACUUM_QUIET.min(Duration::from_secs(seconds.into()));
         let mut quiet_since = Instant::now();
-        while quiet_since.elapsed() < VACUUM_QUIET && Instant::now() < deadline {
+        while quiet_since.elapsed() < quiet && Instant::now() < deadline {
             if client.query_one(VACUUMS, &[]).await?.get::<_, i64>(0) > 0 {
                 quiet_since = Instant::now();
             }

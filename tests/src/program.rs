@@ -170,7 +170,7 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if !IS_QUIET.load(Ordering::Relaxed) {
-            println!("--- log of `{}`\n{}---", self.name, self.log());
+            eprintln!("--- log of `{}`\n{}---", self.name, self.log());
         }
     }
 }
