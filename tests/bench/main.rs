@@ -114,17 +114,14 @@ async fn full_store(
         meter.wait_for_vacuum(settings.seconds).await?;
         let new = start(settings, transport, postgres, Some(kafka)).await?;
         profile::warm_up(settings, &new, settings.warmup.min(NEW_WARMUP)).await?;
-        let before = profile::run(settings, Load::New, &new, &Meter::of(&new, postgres, Some(kafka))).await?;
+        let beside = profile::run(settings, Load::New, &new, &Meter::of(&new, postgres, Some(kafka))).await?;
         new.terminate().await?;
-        pairs.push([before, profile::place(settings, Load::Stored, &full, &meter).await?]);
+        pairs.push([beside, profile::place(settings, Load::Stored, &full, &meter).await?]);
     }
     profile::audit(&full).await?;
-    pairs.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    let share = |[new, full]: &[Measured; 2]| full.share_of(new);
+    pairs.sort_by(|one, other| share(one).total_cmp(&share(other)));
     Ok(pairs.swap_remove(PAIRS / 2))
-}
-
-fn ratio([before, after]: &[Measured; 2]) -> f64 {
-    after.report.settled.per_second / before.report.settled.per_second
 }
 
 /// The four services, a process each, on a database of their own.

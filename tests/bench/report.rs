@@ -74,7 +74,7 @@ impl Transport {
     fn share(&self, load: Load) -> Option<f64> {
         let whole = if load == Load::Stored { Load::New } else { Load::FlatOut };
         let (all, some) = (self.run(whole)?, self.run(load)?);
-        Some(some.report.settled.per_second / all.report.settled.per_second)
+        Some(some.share_of(all))
     }
 
     fn to_json(&self) -> Value {
@@ -93,6 +93,11 @@ impl Transport {
 impl Measured {
     fn orders(&self) -> f64 {
         f64::from(u32::try_from(self.report.accepted.orders).unwrap_or(u32::MAX)).max(1.0)
+    }
+
+    /// Its rate, as a share of that of `whole`.
+    pub fn share_of(&self, whole: &Self) -> f64 {
+        self.report.settled.per_second / whole.report.settled.per_second
     }
 
     /// CPU of the system without the generator, in microseconds an order.

@@ -15,9 +15,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Writes back until it is dropped, which blocks for as long as one write takes.
 #[derive(Debug)]
 pub(super) struct WriteBack {
-    /// Nothing is sent: the thread hears that it is gone.
-    ended: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Nothing is sent: the thread hears that the sender is gone.
+    thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl WriteBack {
@@ -31,14 +30,16 @@ impl WriteBack {
             }
         };
         let thread = thread::Builder::new().name("write-back".to_owned()).spawn(work)?;
-        Ok(Self { ended: Some(ended), thread: Some(thread) })
+        Ok(Self { thread: Some((ended, thread)) })
     }
 }
 
 impl Drop for WriteBack {
     fn drop(&mut self) {
-        drop(self.ended.take());
-        let _ = self.thread.take().map(JoinHandle::join);
+        if let Some((ended, thread)) = self.thread.take() {
+            drop(ended);
+            let _ = thread.join();
+        }
     }
 }
 
@@ -48,7 +49,7 @@ fn write_back(dir: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(dir)?).map_err(io::Error::from)
 }
 
-/// Elsewhere the system does not wait for so long.
+/// Only Linux has the call, and it is Linux whose burst it prevents.
 #[cfg(not(target_os = "linux"))]
 fn write_back(_: &Path) -> io::Result<()> {
     Ok(())
