@@ -149,7 +149,9 @@ pub async fn place(settings: &Settings, load: Load, system: &System, meter: &Met
     };
     ensure!(report.passed(), "{report}");
     let peak_memory = meter.peak_memory().await?;
-    Ok(Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory })
+    let measured = Measured { load, report, cost: cost.context("nothing was measured")?, peak_memory };
+    eprintln!("{measured}");
+    Ok(measured)
 }
 
 /// The broker, killed for the middle of the time that [`Load::Away`] takes, once `placing` tells that orders are placed.

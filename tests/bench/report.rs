@@ -135,6 +135,18 @@ impl Measured {
     }
 }
 
+/// One line, for whoever waits for the table.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:.0} settled a second, ", self.load, self.report.settled.per_second)?;
+        if let Some(settle) = self.report.latency.settle {
+            write!(f, "p50 {:.0} ms, p99 {:.0} ms, ", settle.p50_millis, settle.p99_millis)?;
+        }
+        let memory = self.peak_memory as f64 / MEBIBYTE;
+        write!(f, "{:.0} µs an order, {:.0} % busy, {memory:.0} MiB", self.cpu_micros(), self.busy_percent())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|transport| transport.fmt(f))

@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::tally::Tally;
 use super::target::Target;
 
-/// How often a call is made in all before it counts as not answered: with the pauses below for half a minute or more. An
-/// overload or a restart that lasts longer is worth a line in the report.
-const MAX_ATTEMPTS: u32 = 60;
+/// How often a call is made in all before it counts as not answered: with the pauses below for a minute and a half or more,
+/// so that a broker may be away for a minute. What lasts longer is worth a line in the report.
+const MAX_ATTEMPTS: u32 = 180;
 /// The longest `Retry-After` that is honoured; a longer one would stall the run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait before a broken connection's call is repeated.
