@@ -112,6 +112,11 @@ impl Measured {
         100.0 * self.cost.all_cpu() / self.cost.seconds / cores
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+    fn peak_mebibytes(&self) -> f64 {
+        self.peak_memory as f64 / MEBIBYTE
+    }
+
     fn cpu_of(&self, part: Part) -> f64 {
         self.cost.cpu_seconds.get(&part).copied().unwrap_or_default() * MICROS / self.orders()
     }
@@ -142,8 +147,8 @@ impl fmt::Display for Measured {
         if let Some(settle) = self.report.latency.settle {
             write!(f, "p50 {:.0} ms, p99 {:.0} ms, ", settle.p50_millis, settle.p99_millis)?;
         }
-        let memory = self.peak_memory as f64 / MEBIBYTE;
-        write!(f, "{:.0} µs an order, {:.0} % busy, {memory:.0} MiB", self.cpu_micros(), self.busy_percent())
+        let (cost, busy, memory) = (self.cpu_micros(), self.busy_percent(), self.peak_mebibytes());
+        write!(f, "{cost:.0} µs an order, {busy:.0} % busy, {memory:.0} MiB")
     }
 }
 
@@ -178,8 +183,7 @@ impl fmt::Display for Transport {
         }
         row(f, "CPU µs/order, system", &|run| format!("{:.0}", run.cpu_micros()))?;
         row(f, "cores busy, all %", &|run| format!("{:.0}", run.busy_percent()))?;
-        #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-        row(f, "largest service, peak MiB", &|run| format!("{:.0}", run.peak_memory as f64 / MEBIBYTE))?;
+        row(f, "largest service, peak MiB", &|run| format!("{:.0}", run.peak_mebibytes()))?;
         for (load, of) in [(Load::Hot, "flat out"), (Load::Stored, "on a new store")] {
             if let Some(share) = self.share(load) {
                 writeln!(f, "  {load}: {:.0} % of the rate {of}", 100.0 * share)?;
