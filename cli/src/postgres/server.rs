@@ -27,8 +27,7 @@ const SETTINGS: [(&str, &str); 14] = [
     // After a checkpoint every page's next change is logged as the whole page: have few of them.
     ("max_wal_size", "2GB"),
     ("checkpoint_timeout", "15min"),
-    // Pressing those pages costs more than writing them. (`wal_init_zero` stays on: it has a new segment's blocks found once,
-    // which every commit would wait for otherwise.)
+    // Pressing those pages costs more than writing them.
     ("wal_compression", "off"),
     // Indexes on products and customers are written all over. Memory is taken as it is used.
     ("shared_buffers", "512MB"),
