@@ -56,7 +56,7 @@ pub use rebuild::{Aim, Difference, Discrepancy, Missing, RebuildError, Rebuilt, 
 pub use record::from_row as record_from_row;
 pub use schema::EVENT_COLUMNS;
 pub use settings::{DatabaseSettings, JournalSettings, KafkaSettings, SaslMechanism};
-pub use transport::{LogHub, Transport, kafka::TopicsError};
+pub use transport::{LogHub, Transport, kafka::{ProducerError, TopicsError}};
 
 use metrics::JournalMetrics;
 use writer::Submission;

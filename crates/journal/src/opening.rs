@@ -19,7 +19,7 @@ use crate::{
     schema,
     transport::{
         Intake, WAITING_DELIVERIES,
-        kafka::{Inlet, KafkaOutlet, OutletParts, TopicsError, ensure_topics},
+        kafka::{Inlet, KafkaOutlet, OutletParts, ProducerError, TopicsError, ensure_topics},
         log::{Cursors, LogReader},
         membership::Membership,
     },
@@ -112,6 +112,9 @@ pub enum OpenError {
     /// A client of Kafka cannot be made from the settings.
     #[error("Kafka client cannot be made: {0}")]
     Kafka(#[from] KafkaError),
+    /// Nor can one that sends.
+    #[error("Kafka producer cannot be made: {0}")]
+    Producer(#[from] ProducerError),
 }
 
 impl<M: Model> Journal<M> {

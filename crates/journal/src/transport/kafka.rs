@@ -16,6 +16,7 @@ use rdkafka::{
 };
 
 pub(crate) use inlet::Inlet;
+pub use outlet::ProducerError;
 pub(crate) use outlet::{KafkaOutlet, OutletParts};
 
 use crate::settings::KafkaSettings;

@@ -3,6 +3,7 @@
 //! The producer keeps its own copy of what is on its way, so a lane here is the numbers of [`Outgoing`].
 
 mod letters;
+mod producer;
 mod relay;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -18,19 +20,15 @@ use contract::{Lane, Lanes, Record, Topic, topic};
 use deadpool_postgres::Pool;
 use process::{Component, Process};
 use rdkafka::{
-    error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use tokio::{
-    task::{JoinHandle, spawn_blocking},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
-use super::{
-    producer_config,
-    silence::{self, Silence},
-};
+use super::silence::{self, Silence};
 use crate::{
     faults::{self, CrashPoint},
     hints::Notifier,
@@ -39,6 +37,8 @@ use crate::{
     record,
     settings::KafkaSettings,
 };
+use producer::Producer;
+pub use producer::ProducerError;
 use relay::{Relay, Reports, opaque};
 
 /// Events read from the database at once when a lane is behind.
@@ -61,8 +61,8 @@ pub(crate) struct KafkaOutlet {
     system: Arc<str>,
     /// The topic this journal feeds, and its name; nothing for a view.
     feeds: Option<(Topic, String)>,
-    producer: RwLock<ThreadedProducer<Reports>>,
-    /// The producer before this one, while it closes.
+    producer: RwLock<Producer>,
+    /// The thread of the producer before this one, while that closes.
     closing: Mutex<Option<JoinHandle<()>>>,
     relay: Arc<Relay>,
     read: Mutex<BTreeMap<(Topic, Lane), i64>>,
@@ -89,9 +89,9 @@ pub(crate) struct OutletParts {
 
 impl KafkaOutlet {
     /// An outlet with a producer of its own.
-    pub fn new(parts: OutletParts) -> Result<Arc<Self>, KafkaError> {
+    pub fn new(parts: OutletParts) -> Result<Arc<Self>, ProducerError> {
         let relay = Arc::new(Relay::new(parts.lanes));
-        let producer = producer(&parts.settings, &relay, parts.schema)?;
+        let producer = Producer::start(&parts.settings, &relay, parts.schema)?;
         Ok(Arc::new(Self {
             feeds: parts.feeds.map(|topic| (topic, topic.name(&parts.system))),
             settings: parts.settings,
@@ -183,7 +183,11 @@ impl KafkaOutlet {
             .key(key.as_bytes())
             .payload(&record.data[..])
             .headers(headers);
-        self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message).is_ok()
+        self.producer().send(message).is_ok()
+    }
+
+    fn producer(&self) -> Arc<BaseProducer<Reports>> {
+        self.producer.read().unwrap_or_else(PoisonError::into_inner).client()
     }
 
     /// A lane is ours.
@@ -241,7 +245,7 @@ impl KafkaOutlet {
         let message =
             BaseRecord::with_opaque_to(&name, 0).partition(lane.as_i32()).key(source.as_str()).payload(&payload);
         // Asked again in a second if this one is lost.
-        let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message);
+        let _ = self.producer().send(message);
     }
 
     /// A consumed lane is durable up to before `offset`.
@@ -290,13 +294,12 @@ impl KafkaOutlet {
             self.relay.broken.store(true, Ordering::Release);
             return;
         }
-        match producer(&self.settings, &self.relay, self.schema) {
+        match Producer::start(&self.settings, &self.relay, self.schema) {
             Ok(renewed) => {
                 tracing::debug!(schema = self.schema, "producer renewed");
-                let old =
-                    std::mem::replace(&mut *self.producer.write().unwrap_or_else(PoisonError::into_inner), renewed);
-                // Closing can hang when brokers are away.
-                *closing = Some(spawn_blocking(move || drop(old)));
+                let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+                *closing = Some(std::mem::replace(&mut *producer, renewed).close());
+                drop(producer);
                 for state in self.relay.lanes().iter_mut().filter(|state| state.owned) {
                     state.start_over();
                 }
@@ -393,7 +396,7 @@ impl KafkaOutlet {
     }
 
     async fn flush(&self) -> Result<(), String> {
-        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let producer = self.producer();
         let flushed = spawn_blocking(move || producer.flush(DRAIN)).await;
         flushed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
@@ -407,9 +410,9 @@ impl KafkaOutlet {
         let mut silence = Silence::new();
         let topic = topic::resend(&self.system);
         let warm = BaseRecord::<(), (), usize>::with_opaque_to(&topic, 0).partition(0);
-        let _ = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(warm);
+        let _ = self.producer().send(warm);
         loop {
-            let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let producer = self.producer();
             let topic = topic.clone();
             let asked = spawn_blocking(move || silence::ask(producer.client(), &topic, CHECK_TIMEOUT));
             match asked.await {
@@ -429,12 +432,4 @@ impl KafkaOutlet {
             sleep(CHECK_INTERVAL).await;
         }
     }
-}
-
-fn producer(
-    settings: &KafkaSettings,
-    relay: &Arc<Relay>,
-    schema: &'static str,
-) -> Result<ThreadedProducer<Reports>, KafkaError> {
-    producer_config(settings).create_with_context(Reports { relay: Arc::clone(relay), schema })
 }

@@ -1,7 +1,5 @@
 //! Publishing dead letters: records that could not be read or settled, with where they came from and why.
 
-use std::sync::PoisonError;
-
 use contract::{Topic, topic};
 use rdkafka::{
     message::{Header, OwnedHeaders},
@@ -30,8 +28,7 @@ impl KafkaOutlet {
                 .key(key.unwrap_or_default())
                 .payload(payload.unwrap_or_default())
                 .headers(headers);
-            let sent = self.producer.read().unwrap_or_else(PoisonError::into_inner).send(message);
-            sent.map_err(|(error, _)| error.to_string())?;
+            self.producer().send(message).map_err(|(error, _)| error.to_string())?;
         }
         if rows.is_empty() {
             return Ok(());
