@@ -72,14 +72,15 @@ pub(crate) struct LaneColumns {
 }
 
 impl LaneColumns {
-    pub fn of(mut heads: BTreeMap<Lane, i64>, appended: &[Record], outlet: &Outlet) -> Self {
+    /// `ends` are the lanes' last sequences before the batch.
+    pub fn of(mut ends: BTreeMap<Lane, i64>, appended: &[Record], outlet: &Outlet) -> Self {
         for record in appended {
-            heads.insert(record.lane, record.seq);
+            ends.insert(record.lane, record.seq);
         }
         Self {
-            lanes: heads.keys().map(|lane| lane.as_i16()).collect(),
-            last: heads.values().copied().collect(),
-            published: heads.keys().map(|lane| outlet.published(*lane)).collect(),
+            lanes: ends.keys().map(|lane| lane.as_i16()).collect(),
+            last: ends.values().copied().collect(),
+            published: ends.keys().map(|lane| outlet.published(*lane)).collect(),
         }
     }
 }

@@ -24,6 +24,7 @@ mod outgoing;
 mod outlet;
 mod reads;
 mod rebuild;
+mod recent;
 mod record;
 mod schema;
 mod session;
@@ -49,14 +50,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cells::Cells;
 pub use database::{Database, DatabaseSettingsError, Migration, migrate};
-pub use model::{Decision, Model, Query, Unreadable, UnreadableRow};
+pub use model::{Decision, Loaded, Model, Query, Unreadable, UnreadableRow};
 pub use opening::{Batching, FOLLOWING, GATHERING, OpenError, Opening, PROMPT};
 pub use reads::{ReadError, StoredEvent, events};
 pub use rebuild::{Aim, Difference, Discrepancy, Missing, RebuildError, Rebuilt, rebuild};
+pub use recent::Recent;
 pub use record::from_row as record_from_row;
 pub use schema::EVENT_COLUMNS;
 pub use settings::{DatabaseSettings, JournalSettings, KafkaSettings, SaslMechanism};
-pub use transport::{LogHub, Transport, kafka::{ProducerError, TopicsError}};
+pub use transport::{
+    LogHub, Transport,
+    kafka::{ProducerError, TopicsError},
+};
 
 use metrics::JournalMetrics;
 use writer::Submission;

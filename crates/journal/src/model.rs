@@ -68,6 +68,11 @@ pub trait Model: Send + Sync + 'static {
     type Answer: Send + Sync + 'static;
     /// The rows that a batch touches, in memory.
     type Rows: Send + Sync + 'static;
+    /// Rows that batches touched before and that need not be read again; `()` where nothing comes twice in a row. While
+    /// this replica has every lane, a batch leaves it to the next, in which nobody else has written into the lanes. Rows
+    /// that are shared between lanes may have changed all the same: [`write`](Model::write) must not store what was decided
+    /// on such a row, but fail.
+    type Memory: Default + Send + Sync + 'static;
 
     /// Every statement of `load` and `write`; prepared once for each connection.
     const STATEMENTS: &'static [&'static str];
@@ -75,12 +80,17 @@ pub trait Model: Send + Sync + 'static {
     /// The command that a consumed record stands for; nothing when the service does not care.
     fn read(&self, source: Topic, record: &Record) -> Result<Option<Self::Command>, Unreadable>;
 
-    /// What to read for these commands. Rows shared between lanes are locked here, in the order of their keys; rows of
-    /// one lane are locked by the lane.
-    fn load(&self, commands: &[&Self::Command]) -> Vec<Query>;
+    /// What to read for these commands beside what `memory` has. Rows shared between lanes are locked here, in the order of
+    /// their keys; rows of one lane are locked by the lane.
+    fn load(&self, commands: &[&Self::Command], memory: &Self::Memory) -> Vec<Query>;
 
-    /// The rows from the results of `load`, in its order.
-    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Self::Rows, UnreadableRow>;
+    /// The rows from what `load` asked for, and those that `memory` has.
+    fn rows(
+        &self,
+        commands: &[&Self::Command],
+        loaded: Loaded,
+        memory: &mut Self::Memory,
+    ) -> Result<Self::Rows, UnreadableRow>;
 
     /// Settles one command: changes the rows, appends events, answers. A refused command changes nothing.
     fn decide(&self, rows: &mut Self::Rows, command: &Self::Command, decision: &mut Decision<'_>) -> Self::Answer;
@@ -88,8 +98,27 @@ pub trait Model: Send + Sync + 'static {
     /// What to store beside the events.
     fn write(&self, rows: &Self::Rows) -> Vec<Query>;
 
-    /// Called once the batch is durable, before its callers are answered. It must not block.
-    fn committed(&self, rows: Self::Rows);
+    /// Called once the batch is durable, before its callers are answered. It must not block. `memory` takes the rows in.
+    fn committed(&self, rows: Self::Rows, memory: &mut Self::Memory);
+}
+
+/// What the statements of [`Model::load`] gave.
+#[derive(Default)]
+pub struct Loaded(Vec<(&'static str, Vec<Row>)>);
+
+impl Loaded {
+    /// The rows that this statement gave; none if it was not asked.
+    pub fn of(&mut self, sql: &'static str) -> Vec<Row> {
+        let found = self.0.iter_mut().find(|(asked, _)| *asked == sql);
+        found.map(|(_, rows)| std::mem::take(rows)).unwrap_or_default()
+    }
+}
+
+impl FromIterator<(&'static str, Vec<Row>)> for Loaded {
+    /// What each statement gave.
+    fn from_iter<I: IntoIterator<Item = (&'static str, Vec<Row>)>>(loaded: I) -> Self {
+        Self(loaded.into_iter().collect())
+    }
 }
 
 /// What surrounds one command while it is decided, and the events that come of it.

@@ -154,6 +154,7 @@ impl<M: Model> Journal<M> {
             model,
             schema: opening.schema,
             sources: opening.consumes,
+            lanes: settings.lanes,
             batching: opening.batching,
             member,
             database,

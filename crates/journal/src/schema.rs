@@ -6,7 +6,8 @@ use crate::faults::{self, Safeguard};
 ///
 /// A table that grows with use is analysed anew when it has doubled. PostgreSQL's default is a tenth, which at thousands of
 /// orders a second is every minute, 30,000 pages of each table, for the very same plans.
-pub(crate) const STEPS: &[&str] = &[r#"
+pub(crate) const STEPS: &[&str] = &[
+    r#"
 CREATE TABLE system (lanes int2 NOT NULL, name text NOT NULL);
 CREATE TABLE lane_head (
     lane int2 PRIMARY KEY,
@@ -66,15 +67,17 @@ CREATE TABLE idempotency (
     PRIMARY KEY (scope, key)
 ) WITH (autovacuum_analyze_scale_factor = 1);
 CREATE INDEX idempotency_age ON idempotency USING brin (created_at);
-"#];
+"#,
+    "ALTER TABLE lane_head ADD COLUMN writes int8 NOT NULL DEFAULT 0",
+];
 
 /// Locks lanes for a batch, always in lane order, so that no two batches can wait for each other.
 pub(crate) const LOCK_LANES: &str =
-    "SELECT lane, epoch, last_seq FROM lane_head WHERE lane = ANY($1) ORDER BY lane FOR UPDATE";
+    "SELECT lane, epoch, last_seq, writes FROM lane_head WHERE lane = ANY($1) ORDER BY lane FOR UPDATE";
 
-/// Advances lanes.
+/// Advances lanes, and counts the batch that wrote into them.
 pub(crate) const ADVANCE_LANES: &str = "
-UPDATE lane_head h SET last_seq = v.last, published_seq = GREATEST(h.published_seq, v.published)
+UPDATE lane_head h SET last_seq = v.last, published_seq = GREATEST(h.published_seq, v.published), writes = h.writes + 1
 FROM (SELECT unnest($1::int2[]) AS lane, unnest($2::int8[]) AS last, unnest($3::int8[]) AS published) AS v
 WHERE h.lane = v.lane";
 
@@ -107,7 +110,7 @@ pub(crate) fn statements() -> [&'static str; 5] {
 /// [`LOCK_LANES`], unless that safeguard is left out: then in any order.
 pub(crate) fn lock_lanes() -> &'static str {
     const DISORDERLY: &str =
-        "SELECT lane, epoch, last_seq FROM lane_head WHERE lane = ANY($1) ORDER BY random() FOR UPDATE";
+        "SELECT lane, epoch, last_seq, writes FROM lane_head WHERE lane = ANY($1) ORDER BY random() FOR UPDATE";
     if faults::is_left_out(Safeguard::LockOrder) { DISORDERLY } else { LOCK_LANES }
 }
 

@@ -1,6 +1,7 @@
 //! The writer: one task that settles batch after batch on one connection. Both doors, HTTP and the transport, lead here.
 
 mod attempt;
+mod memory;
 mod ownership;
 mod settle;
 
@@ -10,7 +11,7 @@ use std::{
 };
 
 use chrono::Utc;
-use contract::{Lane, Record, Topic};
+use contract::{Lane, Lanes, Record, Topic};
 use process::{Component, Process};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -28,6 +29,7 @@ use crate::{
     session::Session,
     transport::{Body, Control, Delivery, Incoming},
 };
+use memory::Memory;
 
 /// How often positions are stored that moved without anything to settle.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
@@ -72,6 +74,7 @@ struct Outcome<M: Model> {
     answers: Vec<M::Answer>,
     rows: Option<M::Rows>,
     appended: Vec<Record>,
+    memory: Memory<M>,
 }
 
 type Pending<M> = Batch<<M as Model>::Command, <M as Model>::Answer>;
@@ -81,6 +84,7 @@ pub(crate) struct Writer<M: Model> {
     model: Arc<M>,
     schema: &'static str,
     sources: &'static [Topic],
+    lanes: Lanes,
     member: Arc<str>,
     database: Database,
     session: Option<Session>,
@@ -90,6 +94,7 @@ pub(crate) struct Writer<M: Model> {
     outlet: Outlet,
     pending: Pending<M>,
     pace: Pace,
+    memory: Memory<M>,
     /// The most items of a batch.
     most_items: usize,
     begun_at: Instant,
@@ -105,6 +110,7 @@ pub(crate) struct Parts<M: Model> {
     pub model: Arc<M>,
     pub schema: &'static str,
     pub sources: &'static [Topic],
+    pub lanes: Lanes,
     pub batching: Batching,
     pub member: Arc<str>,
     pub database: Database,
@@ -120,12 +126,25 @@ impl<M: Model> Writer<M> {
         let now = Instant::now();
         let pace = Pace::new(parts.batching, now);
         let most_items = parts.batching.most_items;
-        let Parts { model, schema, sources, member, database, owned_lanes, outlet, health, metrics, process, .. } =
-            parts;
+        let Parts {
+            model,
+            schema,
+            sources,
+            lanes,
+            member,
+            database,
+            owned_lanes,
+            outlet,
+            health,
+            metrics,
+            process,
+            ..
+        } = parts;
         Self {
             model,
             schema,
             sources,
+            lanes,
             member,
             database,
             session: None,
@@ -135,6 +154,7 @@ impl<M: Model> Writer<M> {
             outlet,
             pending: Batch::new(),
             pace,
+            memory: Memory::default(),
             most_items,
             begun_at: now,
             closed: false,

@@ -2,16 +2,16 @@
 
 mod batch;
 mod columns;
+mod memory;
 mod reads;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use contract::{ProductId, Record, Topic};
+use contract::{Record, Topic};
 use journal::idempotency::{self, Key, Keys};
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Decision, Loaded, Model, Query, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Metrics};
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::messages;
@@ -19,6 +19,7 @@ use crate::stock::{Adjustment, Balance, Command, Rejection};
 use crate::view::Movement;
 
 pub use batch::Rows;
+use memory::Memory;
 pub use reads::{adjustment, find, page};
 pub use rows::{HOLDS, STOCK, read_hold, read_stock};
 
@@ -117,6 +118,7 @@ impl Model for Inventory {
     type Command = Request;
     type Answer = Answer;
     type Rows = Rows;
+    type Memory = Memory;
 
     const STATEMENTS: &'static [&'static str] = &[
         rows::LOAD_HOLDS,
@@ -133,26 +135,29 @@ impl Model for Inventory {
         Ok(messages::read(record)?.map(Request::from))
     }
 
-    fn load(&self, requests: &[&Request]) -> Vec<Query> {
-        let orders: Vec<Uuid> = requests.iter().filter_map(|request| request.command.order()).collect();
-        let holds = Query::new(rows::LOAD_HOLDS).bind(orders.clone());
-        let stock = Query::new(rows::LOAD_STOCK).bind(orders).bind(products(requests));
+    fn load(&self, requests: &[&Request], memory: &Memory) -> Vec<Query> {
+        let orders = requests.iter().filter_map(|request| request.command.order());
+        let orders: Vec<Uuid> = orders.filter(|order| memory.holds.get(order).is_none()).collect();
+        let products = memory.unknown_products(requests);
+        let holds = (!orders.is_empty()).then(|| Query::new(rows::LOAD_HOLDS).bind(orders.clone()));
+        let stock = (!orders.is_empty() || !products.is_empty())
+            .then(|| Query::new(rows::LOAD_STOCK).bind(orders).bind(products));
         let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
-        [holds, stock].into_iter().chain(keys).collect()
+        holds.into_iter().chain(stock).chain(keys).collect()
     }
 
-    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
-        let mut results = results.into_iter();
+    fn rows(&self, requests: &[&Request], mut loaded: Loaded, memory: &mut Memory) -> Result<Rows, UnreadableRow> {
         let mut rows = Rows::default();
-        for row in results.next().iter().flatten() {
+        memory.recall(requests, &mut rows);
+        for row in &loaded.of(rows::LOAD_HOLDS) {
             let (order, hold) = read_hold(row)?;
             rows.take_hold(order, hold);
         }
-        for row in results.next().iter().flatten() {
+        for row in &loaded.of(rows::LOAD_STOCK) {
             let (product, balance) = read_stock(row)?;
             rows.take_product(product, balance);
         }
-        rows.take_keys(Keys::read(&results.next().unwrap_or_default())?);
+        rows.take_keys(Keys::read(&loaded.of(idempotency::LOAD))?);
         Ok(rows)
     }
 
@@ -164,15 +169,8 @@ impl Model for Inventory {
         columns::write(rows)
     }
 
-    fn committed(&self, rows: Rows) {
+    fn committed(&self, rows: Rows, memory: &mut Memory) {
         self.ignored.inc_by(rows.ignored);
+        memory.keep(rows.into_stock());
     }
-}
-
-/// The products that these requests name, each once, however many orders want it.
-fn products(requests: &[&Request]) -> Vec<String> {
-    let mut products: Vec<&ProductId> = requests.iter().flat_map(|request| request.command.products()).collect();
-    products.sort_unstable();
-    products.dedup();
-    products.into_iter().map(ToString::to_string).collect()
 }

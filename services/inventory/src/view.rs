@@ -5,7 +5,7 @@ use contract::event::UnreadableData;
 use contract::stock::{Adjusted, StockEvent};
 use contract::{ProductId, Record, Topic};
 use deadpool_postgres::Pool;
-use journal::{Cells, Decision, Model, Query, ReadError, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Loaded, Model, Query, ReadError, Unreadable, UnreadableRow};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -143,6 +143,7 @@ impl Model for InventoryView {
     type Command = Vec<Movement>;
     type Answer = ();
     type Rows = Vec<Movement>;
+    type Memory = ();
 
     const STATEMENTS: &'static [&'static str] = &[PROJECT];
 
@@ -151,11 +152,11 @@ impl Model for InventoryView {
         Ok((!movements.is_empty()).then_some(movements))
     }
 
-    fn load(&self, _: &[&Vec<Movement>]) -> Vec<Query> {
+    fn load(&self, _: &[&Vec<Movement>], (): &()) -> Vec<Query> {
         Vec::new()
     }
 
-    fn rows(&self, _: Vec<Vec<Row>>) -> Result<Vec<Movement>, UnreadableRow> {
+    fn rows(&self, _: &[&Vec<Movement>], _: Loaded, (): &mut ()) -> Result<Vec<Movement>, UnreadableRow> {
         Ok(Vec::new())
     }
 
@@ -167,7 +168,7 @@ impl Model for InventoryView {
         vec![insertion(rows)]
     }
 
-    fn committed(&self, _: Vec<Movement>) {}
+    fn committed(&self, _: Vec<Movement>, (): &mut ()) {}
 }
 
 /// In the order of the index, so that neighbours find its page at hand.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contract::{Lane, Record, Topic};
-use journal::{Cells, Decision, Model, Pool, Query, ReadError, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Loaded, Model, Pool, Query, ReadError, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Family, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
 use tokio_postgres::Row;
@@ -84,6 +84,7 @@ impl Model for Notices {
     type Command = Tell;
     type Answer = ();
     type Rows = Rows;
+    type Memory = ();
 
     const STATEMENTS: &'static [&'static str] = &[TOLD, RAISE];
 
@@ -91,14 +92,14 @@ impl Model for Notices {
         Ok(messages::read(record)?)
     }
 
-    fn load(&self, commands: &[&Tell]) -> Vec<Query> {
+    fn load(&self, commands: &[&Tell], (): &()) -> Vec<Query> {
         let orders: Vec<Uuid> = commands.iter().map(|tell| tell.order_id).collect();
         vec![Query::new(TOLD).bind(orders)]
     }
 
-    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
+    fn rows(&self, _: &[&Tell], mut loaded: Loaded, (): &mut ()) -> Result<Rows, UnreadableRow> {
         let mut rows = Rows::default();
-        for row in results.iter().flatten() {
+        for row in &loaded.of(TOLD) {
             let mut cells = Cells::of("notifications.notice", row);
             rows.told.entry(cells.take()?).or_default().insert((cells.take_named()?, cells.take_named()?));
         }
@@ -113,7 +114,7 @@ impl Model for Notices {
         if rows.raised.is_empty() { vec![] } else { vec![raise(&rows.raised)] }
     }
 
-    fn committed(&self, rows: Rows) {
+    fn committed(&self, rows: Rows, (): &mut ()) {
         for notice in rows.raised {
             let about = About { kind: notice.kind.as_str(), channel: notice.channel.as_str() };
             self.raised.get_or_create(&about).inc();

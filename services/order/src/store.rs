@@ -10,8 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use contract::{Lanes, Record, Topic, order::OrderEvent};
 use journal::idempotency::{self, Key, KeyReused, Keys};
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
-use tokio_postgres::Row;
+use journal::{Decision, Loaded, Model, Query, Recent, Unreadable, UnreadableRow};
 use uuid::Uuid;
 
 use crate::admission::Admission;
@@ -153,6 +152,7 @@ impl Model for Orders {
     type Command = Command;
     type Answer = Answer;
     type Rows = Rows;
+    type Memory = Recent<Uuid, Arc<Order>>;
 
     const STATEMENTS: &'static [&'static str] =
         &[rows::LOAD, columns::INSERT, columns::UPDATE, idempotency::LOAD, idempotency::INSERT];
@@ -161,18 +161,28 @@ impl Model for Orders {
         messages::read(source, record)
     }
 
-    fn load(&self, commands: &[&Command]) -> Vec<Query> {
-        let mut orders: Vec<Uuid> = commands.iter().filter_map(|command| command.existing_order()).collect();
+    fn load(&self, commands: &[&Command], memory: &Self::Memory) -> Vec<Query> {
+        let existing = commands.iter().filter_map(|command| command.existing_order());
+        let mut orders: Vec<Uuid> = existing.filter(|order| memory.get(order).is_none()).collect();
         orders.sort_unstable();
         orders.dedup();
+        let orders = (!orders.is_empty()).then(|| Query::new(rows::LOAD).bind(orders));
         let keys = Keys::load(commands.iter().filter_map(|command| command.key()));
-        [Query::new(rows::LOAD).bind(orders)].into_iter().chain(keys).collect()
+        orders.into_iter().chain(keys).collect()
     }
 
-    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
-        let mut results = results.into_iter();
-        let orders = results.next().unwrap_or_default().iter().map(read_row).collect::<Result<Vec<_>, _>>()?;
-        Ok(Rows::of(orders, Keys::read(&results.next().unwrap_or_default())?))
+    fn rows(
+        &self,
+        commands: &[&Command],
+        mut loaded: Loaded,
+        memory: &mut Self::Memory,
+    ) -> Result<Rows, UnreadableRow> {
+        let existing = commands.iter().filter_map(|command| command.existing_order());
+        let mut orders: Vec<Arc<Order>> = existing.filter_map(|order| memory.take(&order)).collect();
+        for row in &loaded.of(rows::LOAD) {
+            orders.push(Arc::new(read_row(row)?));
+        }
+        Ok(Rows::of(orders, Keys::read(&loaded.of(idempotency::LOAD))?))
     }
 
     fn decide(&self, rows: &mut Rows, command: &Command, decision: &mut Decision<'_>) -> Answer {
@@ -183,11 +193,14 @@ impl Model for Orders {
         columns::write(rows, self.lanes)
     }
 
-    fn committed(&self, rows: Rows) {
+    fn committed(&self, rows: Rows, memory: &mut Self::Memory) {
         for reason in &rows.ignored {
             self.metrics.ignored(*reason);
         }
         self.admission.observe(rows.orders());
+        for (id, kept) in &rows.orders {
+            memory.keep(*id, Arc::clone(&kept.order));
+        }
         let settled = rows.orders.into_values().filter(Kept::was_settled).map(|kept| kept.order);
         let settled: Vec<Arc<Order>> = settled.inspect(|order| self.metrics.settled(&order.shown)).collect();
         self.waiters.settled(settled);
@@ -219,8 +232,9 @@ impl Command {
 
 impl Rows {
     /// The rows of these orders, and the keys that were used before.
-    pub fn of(orders: impl IntoIterator<Item = Order>, keys: Keys) -> Self {
-        let orders = orders.into_iter().map(|order| (order.shown.id, Kept::stored(order))).collect();
+    pub fn of<O: Into<Arc<Order>>>(orders: impl IntoIterator<Item = O>, keys: Keys) -> Self {
+        let orders = orders.into_iter().map(|order| Kept::stored(order.into())).map(|kept| (kept.order.shown.id, kept));
+        let orders = orders.collect();
         Self { orders, keys, ignored: Vec::new() }
     }
 
@@ -305,10 +319,10 @@ impl Rows {
 }
 
 impl Kept {
-    fn stored(order: Order) -> Self {
+    fn stored(order: Arc<Order>) -> Self {
         let shown = &order.shown;
         let before = Before::Stored { version: shown.version, revision: shown.revision, open: shown.status.is_open() };
-        Self { order: Arc::new(order), before }
+        Self { order, before }
     }
 
     fn append(&mut self, event: &OrderEvent, now: DateTime<Utc>, decision: &mut Decision<'_>) {

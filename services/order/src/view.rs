@@ -14,7 +14,7 @@ use contract::{
     ProductId, Record, Topic,
     order::{Line, OrderEvent},
 };
-use journal::{Cells, Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Cells, Decision, Loaded, Model, Query, Unreadable, UnreadableRow};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -137,6 +137,7 @@ impl Model for OrdersView {
     type Command = Happened;
     type Answer = ();
     type Rows = Rows;
+    type Memory = ();
 
     const STATEMENTS: &'static [&'static str] =
         &[columns::INSERT, columns::UPDATE, columns::DELETE_LINES, columns::INSERT_LINES];
@@ -147,11 +148,11 @@ impl Model for OrdersView {
         Ok(event.map(|event| Happened { order, version, at, event }))
     }
 
-    fn load(&self, _: &[&Happened]) -> Vec<Query> {
+    fn load(&self, _: &[&Happened], (): &()) -> Vec<Query> {
         Vec::new()
     }
 
-    fn rows(&self, _: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
+    fn rows(&self, _: &[&Happened], _: Loaded, (): &mut ()) -> Result<Rows, UnreadableRow> {
         Ok(Rows::default())
     }
 
@@ -163,7 +164,7 @@ impl Model for OrdersView {
         columns::write(rows)
     }
 
-    fn committed(&self, _: Rows) {}
+    fn committed(&self, _: Rows, (): &mut ()) {}
 }
 
 impl Rows {

@@ -14,14 +14,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use contract::{Lane, Record, Topic};
 use journal::idempotency::{self, Key, KeyReused, Keys};
-use journal::{Decision, Model, Query, Unreadable, UnreadableRow};
+use journal::{Decision, Loaded, Model, Query, Recent, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Metrics};
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::calls::Calls;
 use crate::messages;
-use crate::payment::{Call, Command, Payment, Posting, Rejection, postings};
+use crate::payment::{Account, Call, Command, Payment, Posting, Rejection, postings};
 
 pub use entry::{Changed, Entry, Work};
 pub use reads::{open, order_of};
@@ -144,6 +143,7 @@ impl Model for Accounts {
     type Command = Request;
     type Answer = Answer;
     type Rows = Rows;
+    type Memory = Recent<Uuid, (Account, Option<Work>)>;
 
     const STATEMENTS: &'static [&'static str] = &[
         rows::LOAD,
@@ -160,18 +160,28 @@ impl Model for Accounts {
         messages::read(record)
     }
 
-    fn load(&self, requests: &[&Request]) -> Vec<Query> {
-        let mut orders: Vec<Uuid> = requests.iter().map(|request| request.order).collect();
+    fn load(&self, requests: &[&Request], memory: &Self::Memory) -> Vec<Query> {
+        let orders = requests.iter().map(|request| request.order);
+        let mut orders: Vec<Uuid> = orders.filter(|order| memory.get(order).is_none()).collect();
         orders.sort_unstable();
         orders.dedup();
+        let orders = (!orders.is_empty()).then(|| Query::new(rows::LOAD).bind(orders));
         let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
-        [Query::new(rows::LOAD).bind(orders)].into_iter().chain(keys).collect()
+        orders.into_iter().chain(keys).collect()
     }
 
-    fn rows(&self, results: Vec<Vec<Row>>) -> Result<Rows, UnreadableRow> {
-        let mut results = results.into_iter();
-        let entries = results.next().unwrap_or_default().iter().map(rows::read_entry).collect::<Result<Vec<_>, _>>()?;
-        Ok(Rows::of(entries, Keys::read(&results.next().unwrap_or_default())?))
+    fn rows(
+        &self,
+        requests: &[&Request],
+        mut loaded: Loaded,
+        memory: &mut Self::Memory,
+    ) -> Result<Rows, UnreadableRow> {
+        let remembered = requests.iter().filter_map(|request| memory.take(&request.order));
+        let mut entries: Vec<Entry> = remembered.map(|(account, work)| Entry::stored(account, work)).collect();
+        for row in &loaded.of(rows::LOAD) {
+            entries.push(rows::read_entry(row)?);
+        }
+        Ok(Rows::of(entries, Keys::read(&loaded.of(idempotency::LOAD))?))
     }
 
     fn decide(&self, rows: &mut Rows, request: &Request, decision: &mut Decision<'_>) -> Answer {
@@ -182,10 +192,13 @@ impl Model for Accounts {
         columns::write(rows)
     }
 
-    fn committed(&self, rows: Rows) {
+    fn committed(&self, rows: Rows, memory: &mut Self::Memory) {
         self.ignored.inc_by(rows.ignored);
-        for (call, trace) in rows.into_calls() {
+        for (call, trace) in rows.calls() {
             self.calls.offer(call, trace);
+        }
+        for (order, entry) in rows.entries.into_iter().filter(|(_, entry)| entry.is_stored()) {
+            memory.keep(order, entry.into_stored());
         }
     }
 }
@@ -214,9 +227,9 @@ impl Rows {
 
     /// What the provider is to be asked that it was not being asked before the batch, and the trace context of what makes
     /// it be asked.
-    pub fn into_calls(self) -> impl Iterator<Item = (Call, Option<Box<str>>)> {
-        let anew = self.entries.into_values().filter(Entry::asks_anew);
-        anew.filter_map(|entry| Some((entry.account.next_call()?, entry.trace)))
+    pub fn calls(&self) -> impl Iterator<Item = (Call, Option<Box<str>>)> {
+        let anew = self.entries.values().filter(|entry| entry.asks_anew());
+        anew.filter_map(|entry| Some((entry.account.next_call()?, entry.trace.clone())))
     }
 
     /// Settles one request.

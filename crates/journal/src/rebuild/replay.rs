@@ -41,11 +41,12 @@ impl<M: Model> Shadow<'_, M> {
         if commands.is_empty() {
             return Ok(());
         }
-        let mut loaded = Vec::new();
-        for query in self.model.load(&commands.iter().map(|(_, command)| command).collect::<Vec<_>>()) {
-            loaded.push(self.query(&query).await.map_err(RebuildError::Replay)?);
+        let asked: Vec<_> = commands.iter().map(|(_, command)| command).collect();
+        let (mut memory, mut loaded) = (M::Memory::default(), Vec::new());
+        for query in self.model.load(&asked, &memory) {
+            loaded.push((query.sql, self.query(&query).await.map_err(RebuildError::Replay)?));
         }
-        let mut rows = self.model.rows(loaded)?;
+        let mut rows = self.model.rows(&asked, loaded.into_iter().collect(), &mut memory)?;
         // A view appends nothing.
         let (now, mut appended) = (Utc::now(), Vec::new());
         for (record, command) in &commands {

@@ -56,7 +56,7 @@ impl<M: Model> Writer<M> {
             if batch.is_empty() {
                 continue;
             }
-            let began = Instant::now();
+            let (began, relied_on_memory) = (Instant::now(), !self.memory.is_empty());
             match self.attempt(&batch).await {
                 Ok(outcome) => {
                     self.metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
@@ -95,6 +95,9 @@ impl<M: Model> Writer<M> {
                 }
                 Err(Failure::Again(error)) => {
                     self.divide(std::mem::take(&mut batch), &error.to_string(), &mut work);
+                }
+                Err(Failure::Broken(error)) if relied_on_memory => {
+                    tracing::info!(schema = self.schema, error, "batch repeated on rows that are read again");
                 }
                 Err(Failure::Broken(error)) => self.divide(std::mem::take(&mut batch), &error, &mut work),
             }
@@ -150,8 +153,13 @@ impl<M: Model> Writer<M> {
         if is_last {
             faults::end();
         }
+        let mut memory = outcome.memory;
         if let Some(rows) = outcome.rows {
-            self.model.committed(rows);
+            self.model.committed(rows, &mut memory.rows);
+        }
+        // What others may change meanwhile is not worth remembering.
+        if self.holding.count() == usize::from(self.lanes.count()) {
+            self.memory = memory;
         }
         for (item, answer) in batch.items.into_iter().zip(outcome.answers) {
             if let Origin::Caller { answer: caller, .. } = item.origin {

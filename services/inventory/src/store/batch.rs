@@ -103,11 +103,12 @@ impl Rows {
         products.filter(|(product, _)| !self.stored.products.contains_key(*product)).collect()
     }
 
-    /// Products whose row is to be changed.
-    pub(super) fn changed_products(&self) -> Vec<(&ProductId, &Balance)> {
-        let stored = |product| self.stored.products.get(product);
-        let changed = |product, now: i64| stored(product).is_some_and(|before| *before != now);
-        self.stock.products.iter().filter(|(product, balance)| changed(*product, balance.version)).collect()
+    /// Products whose row is to be changed, and the version that it has.
+    pub(super) fn changed_products(&self) -> Vec<(&ProductId, &Balance, i64)> {
+        let stored = |product| self.stored.products.get(product).copied();
+        let all = self.stock.products.iter();
+        let stored = all.filter_map(|(product, balance)| Some((product, balance, stored(product)?)));
+        stored.filter(|(_, balance, before)| balance.version != *before).collect()
     }
 
     /// Orders that have no row yet.
@@ -125,6 +126,11 @@ impl Rows {
     /// The balances and holds as they are now.
     pub fn stock(&self) -> &Stock {
         &self.stock
+    }
+
+    /// The balances and holds, as they are to be remembered.
+    pub(super) fn into_stock(self) -> Stock {
+        self.stock
     }
 
     /// The keys of the batch.

@@ -18,11 +18,11 @@ pub(super) const LOAD_HOLDS: &str = "
 SELECT order_id, revision, status, version, products, quantities FROM reservation WHERE order_id = ANY ($1)";
 
 /// Locks the products that are named and those that the orders hold, always in the products' order, so that no two
-/// batches can wait for each other.
+/// batches can wait for each other. A product that is named twice is read once.
 pub(super) const LOAD_STOCK: &str = "
 SELECT product_id, available, reserved, sold, version, stream_version FROM stock
 WHERE product_id = ANY (ARRAY(
-    SELECT unnest(products) FROM reservation WHERE order_id = ANY ($1) UNION SELECT unnest($2::text[])))
+    SELECT unnest(products) FROM reservation WHERE order_id = ANY ($1) UNION ALL SELECT unnest($2::text[])))
 ORDER BY product_id FOR UPDATE";
 
 /// The product that a row of [`STOCK`] holds.

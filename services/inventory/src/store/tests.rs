@@ -1,14 +1,15 @@
 use chrono::DateTime;
 use contract::stock::{StockEvent, stream_of};
 use contract::{Lane, ProductId, Record, Topic};
-use journal::{Decision, Model as _, Query, idempotency};
+use journal::{Decision, Loaded, Model as _, Query, idempotency};
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as UnknownName;
 use uuid::Uuid;
 
 use super::batch::Rows;
-use super::{Answer, Inventory, Request, columns};
+use super::memory::Memory;
+use super::{Answer, Inventory, Request, columns, rows};
 use crate::messages::tests::{ORDER, confirmed, placed, record};
 use crate::stock::{Adjustment, Balance, Command, Hold, HoldStatus, Rejection, Units};
 
@@ -64,7 +65,7 @@ fn a_storm_for_the_last_unit_is_one_change_of_one_row() {
     assert_eq!(kinds[0], "stock.reserved.v1");
     assert_eq!(kinds[1..], ["stock.rejected.v1"; 99]);
     let now = Balance { reserved: 1, version: 2, stream_version: 1, ..Balance::default() };
-    assert_eq!(rows.changed_products(), [(&product("a"), &now)]);
+    assert_eq!(rows.changed_products(), [(&product("a"), &now, 1)]);
     assert_eq!(rows.new_holds().len(), 100);
     assert_eq!(statements(&rows), [columns::UPDATE_STOCK, columns::INSERT_HOLDS]);
 }
@@ -168,7 +169,37 @@ fn the_rows_are_the_fold_of_the_appended_events() {
 fn a_batch_loads_each_product_once() {
     let orders: Vec<_> = (1..=3).map(|n| (Uuid::from_u128(n), placed(&[("b", 1), ("a", 1)]))).collect();
     let requests = asked(&orders);
-    assert_eq!(super::products(&requests.iter().collect::<Vec<_>>()), ["a", "b"]);
+    assert_eq!(Memory::default().unknown_products(&requests.iter().collect::<Vec<_>>()), ["a", "b"]);
+}
+
+#[test]
+fn what_a_batch_left_is_not_read_by_the_next() {
+    // given a batch that reserved stock for an order
+    let (inventory, mut memory, mut rows) = (inventory(), Memory::default(), stored("a", 3));
+    batch(&mut rows, &asked(&[(ORDER, placed(&[("a", 2)]))]));
+    inventory.committed(rows, &mut memory);
+    // when the next sells it
+    let sell = asked(&[(ORDER, confirmed())]);
+    let sell: Vec<&Request> = sell.iter().collect();
+    assert!(inventory.load(&sell, &memory).is_empty());
+    let mut rows = inventory.rows(&sell, Loaded::default(), &mut memory).expect("nothing is read");
+    let (_, appended) = batch(&mut rows, &[Request::clone(sell[0])]);
+    // then it goes on where the one before ended
+    assert_eq!(&*appended[0].kind, "stock.sold.v1");
+    let now = Balance { available: 1, sold: 2, version: 3, stream_version: 1, ..Balance::default() };
+    assert_eq!(rows.changed_products(), [(&product("a"), &now, 2)]);
+    assert_eq!(statements(&rows), [columns::UPDATE_STOCK, columns::UPDATE_HOLDS]);
+}
+
+#[test]
+fn another_order_reads_its_hold_and_only_products_that_are_not_remembered() {
+    let (inventory, mut memory) = (inventory(), Memory::default());
+    inventory.committed(stored("a", 3), &mut memory);
+    let requests = asked(&[(ORDER, placed(&[("b", 1), ("a", 2)]))]);
+    let requests: Vec<&Request> = requests.iter().collect();
+    assert_eq!(memory.unknown_products(&requests), ["b"]);
+    let loads: Vec<_> = inventory.load(&requests, &memory).iter().map(|query| query.sql).collect();
+    assert_eq!(loads, [rows::LOAD_HOLDS, rows::LOAD_STOCK]);
 }
 
 #[test]
@@ -176,7 +207,7 @@ fn every_statement_is_declared() {
     let mut rows = stored("a", 3);
     let requests = [adjust("a", 1, Some("k")), adjust("a", 1, None)];
     batch(&mut rows, &requests);
-    let loads = inventory().load(&requests.iter().collect::<Vec<_>>());
+    let loads = inventory().load(&requests.iter().collect::<Vec<_>>(), &Memory::default());
     let used = loads.iter().map(|query| query.sql).chain(statements(&rows));
     for sql in used {
         assert!(Inventory::STATEMENTS.contains(&sql), "{sql}");

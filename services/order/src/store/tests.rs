@@ -33,7 +33,7 @@ impl Batch {
     /// A batch that loaded this order.
     fn with(order: Order) -> Self {
         let mut batch = Self::new();
-        batch.rows.orders.insert(order.shown.id, Kept::stored(order));
+        batch.rows.orders.insert(order.shown.id, Kept::stored(order.into()));
         batch
     }
 
@@ -181,10 +181,29 @@ fn the_rows_are_the_fold_of_the_appended_events() {
 
 #[test]
 fn a_batch_loads_each_order_once_and_keys_only_if_there_are_any() {
-    let loaded =
-        |commands: &[&Command]| -> Vec<&'static str> { model().load(commands).iter().map(|query| query.sql).collect() };
+    let loaded = |commands: &[&Command]| statements(&model().load(commands, &Recent::default()));
     assert_eq!(loaded(&[&cancel(NEW), &learn(NEW, News::StockReserved)]), [rows::LOAD]);
-    assert_eq!(loaded(&[&place(NEW, Some(key("k")))]), [rows::LOAD, idempotency::LOAD]);
+    assert_eq!(loaded(&[&place(NEW, Some(key("k")))]), [idempotency::LOAD]);
+}
+
+fn statements(queries: &[Query]) -> Vec<&'static str> {
+    queries.iter().map(|query| query.sql).collect()
+}
+
+#[test]
+fn an_order_that_a_batch_left_is_not_read_by_the_next() {
+    let (mut batch, mut memory) = (Batch::new(), Recent::default());
+    batch.decide(&place(NEW, None));
+    let Batch { model, rows, .. } = batch;
+    model.committed(rows, &mut memory);
+    let (learn, cancel) = (learn(NEW, News::StockReserved), cancel(NEW));
+    let commands = [&learn, &cancel];
+    assert_eq!(statements(&model.load(&commands, &memory)), [""; 0]);
+    let rows = model.rows(&commands, Loaded::default(), &mut memory).expect("nothing is read");
+    let mut next = Batch { model, rows, appended: Vec::new() };
+    assert!(matches!(next.decide(&learn), Answer::Noted));
+    assert_eq!(shown(next.decide(&cancel)), (Status::Cancelled, 3));
+    assert_eq!(next.written(), [columns::UPDATE]);
 }
 
 #[tokio::test]
@@ -194,7 +213,7 @@ async fn whoever_waits_is_told_by_the_batch_that_settles_the_order() {
     batch.decide(&place(NEW, None));
     batch.decide(&cancel(NEW));
     let Batch { model, rows, .. } = batch;
-    model.committed(rows);
+    model.committed(rows, &mut Recent::default());
     let settled = waiter.settled(Duration::ZERO).await.expect("is settled");
     assert_eq!(settled.shown.status, Status::Cancelled);
 }

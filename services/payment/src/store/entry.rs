@@ -105,6 +105,16 @@ impl Entry {
         true
     }
 
+    /// Whether the account has a row once the batch is durable.
+    pub fn is_stored(&self) -> bool {
+        !self.is_new || self.account_changed
+    }
+
+    /// What would be read of it then.
+    pub fn into_stored(self) -> (Account, Option<Work>) {
+        (self.account, self.latest.map(|latest| latest.work))
+    }
+
     /// What the latest attempt's row holds beside the attempt.
     pub fn work(&self) -> Option<&Work> {
         self.latest.as_ref().map(|latest| &latest.work)

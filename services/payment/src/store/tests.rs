@@ -72,7 +72,7 @@ impl Bench {
         };
         let work = changed.last().map(|changed| changed.work.clone()).or(work_before);
         self.account = (entry.account.version > 0).then(|| (entry.account.clone(), work));
-        self.accounts.committed(rows);
+        self.accounts.committed(rows, &mut Recent::default());
         done
     }
 
@@ -137,6 +137,32 @@ fn an_order_with_a_method_is_paid_in_four_small_batches() {
     assert_eq!((done.statements, done.rows), (2, vec![(Status::Captured, false)]));
     let lines: Vec<_> = done.postings.iter().map(|posting| (posting.account, posting.amount)).collect();
     assert_eq!(lines, [(LedgerAccount::Provider, TOTAL), (LedgerAccount::Sales, -TOTAL)]);
+}
+
+#[test]
+fn what_a_batch_left_is_what_the_next_would_read() {
+    let (mut bench, mut memory) = (Bench::new(), Recent::default());
+    bench.batch([collect(1, Some("tok_ok"))]);
+    let begin = Request::of(LANE, ORDER, collect(1, Some("tok_ok")));
+    let (mut rows, mut appended) = (Rows::default(), Vec::new());
+    bench.accounts.decide(&mut rows, &begin, &mut Decision::new(bench.now, LANE, &mut appended));
+    bench.accounts.committed(rows, &mut memory);
+    assert!(bench.accounts.load(&[&begin], &memory).is_empty());
+    let rows = bench.accounts.rows(&[&begin], Loaded::default(), &mut memory).expect("nothing is read");
+    let entry = &rows.entries[&ORDER];
+    assert!(!entry.is_new && entry.changed_payments().next().is_none());
+    assert_eq!((entry.account.version, entry.work().map(|work| work.tries)), (bench.account().version, Some(0)));
+}
+
+#[test]
+fn an_account_that_a_batch_did_not_make_is_not_remembered() {
+    let (bench, mut memory) = (Bench::new(), Recent::default());
+    let close = Request::of(LANE, ORDER, Command::Capture { payment: ORDER });
+    let (mut rows, mut appended) = (Rows::default(), Vec::new());
+    bench.accounts.decide(&mut rows, &close, &mut Decision::new(bench.now, LANE, &mut appended));
+    assert!(appended.is_empty() && bench.accounts.write(&rows).is_empty());
+    bench.accounts.committed(rows, &mut memory);
+    assert_eq!(bench.accounts.load(&[&close], &memory).len(), 1);
 }
 
 #[test]

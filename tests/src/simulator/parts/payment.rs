@@ -71,7 +71,7 @@ impl Part for Payments {
     }
 
     fn calls(rows: Rows) -> Vec<Call> {
-        rows.into_calls().map(|(call, _)| call).collect()
+        rows.calls().map(|(call, _)| call).collect()
     }
 
     fn open_calls(tables: &Tables, lanes: &[Lane], by: Option<DateTime<Utc>>) -> Vec<Call> {

@@ -53,6 +53,7 @@ pub(super) struct Desk {
 /// A connection with everything prepared.
 struct Session {
     client: Client,
+    take_turns: Statement,
     load: Statement,
     store: Statement,
 }
@@ -122,8 +123,9 @@ impl Session {
     async fn open(database: &Database) -> Result<Self, tokio_postgres::Error> {
         let client = database.connect_to(SCHEMA).await?;
         client.batch_execute(SETTINGS).await?;
+        let take_turns = client.prepare(TAKE_TURNS).await?;
         let (load, store) = (client.prepare(LOAD).await?, client.prepare(STORE).await?);
-        Ok(Self { client, load, store })
+        Ok(Self { client, take_turns, load, store })
     }
 
     /// Settles the requests in one transaction of two round trips.
@@ -149,8 +151,8 @@ impl Session {
     async fn load(&self, visits: &[Visit]) -> Result<HashMap<Uuid, Charge>, DeskError> {
         let keys: Vec<Uuid> = visits.iter().map(|visit| visit.call.key).collect();
         let keys: [&(dyn ToSql + Sync); 1] = [&keys];
-        let (begin, turn) = (self.client.batch_execute("BEGIN"), self.client.batch_execute(TAKE_TURNS));
-        let ((), (), rows) = try_join3(begin, turn, self.client.query(&self.load, &keys)).await?;
+        let (begin, turn) = (self.client.batch_execute("BEGIN"), self.client.query(&self.take_turns, &[]));
+        let ((), _, rows) = try_join3(begin, turn, self.client.query(&self.load, &keys)).await?;
         let charges = rows.iter().map(|row| read_charge(row).map(|charge| (charge.key, charge)));
         Ok(charges.collect::<Result<_, _>>()?)
     }
