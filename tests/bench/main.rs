@@ -38,8 +38,9 @@ struct Settings {
     /// File to write the figures to as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Loads: orders a second, `flat-out`, `hot` (one product in every order), or `away` (no broker for a while)
-    #[arg(long, value_delimiter = ',', default_value = "20,1000,3000,flat-out,hot,away")]
+    /// Loads: orders a second, `flat-out`, `hot` (one product in every order), or `away` (no broker for a while). The floor is
+    /// measured after the last, so that is the one to compare it with
+    #[arg(long, value_delimiter = ',', default_value = "20,1000,3000,away,hot,flat-out")]
     loads: Vec<Load>,
     /// Orders that are stored, over Kafka, before the flat-out load is repeated; 0 to leave that out
     #[arg(long, default_value_t = 1_000_000)]

@@ -17,6 +17,8 @@ mod load;
 mod lost;
 #[path = "flow/moved.rs"]
 mod moved;
+#[path = "flow/remembered.rs"]
+mod remembered;
 #[path = "flow/replicas.rs"]
 mod replicas;
 
@@ -31,6 +33,7 @@ over_both_transports! {
     orders_settle_while_replicas_are_killed_and_frozen: replicas::killed_and_frozen,
     replicas_frozen_without_work_share_the_lanes_again: replicas::frozen_without_work,
     replicas_share_the_lanes_the_last_units_and_a_key: crowd::shared,
+    stock_that_another_changed_is_not_sold_from_memory: remembered::changed_by_another,
     twenty_thousand_orders_settle: bulk::twenty_thousand,
     orders_survive_that_the_database_is_away: away::database,
     orders_survive_that_the_databases_disk_is_full: away::full,

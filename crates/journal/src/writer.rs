@@ -74,7 +74,7 @@ struct Outcome<M: Model> {
     answers: Vec<M::Answer>,
     rows: Option<M::Rows>,
     appended: Vec<Record>,
-    memory: Memory<M>,
+    memory: Memory<M::Memory>,
 }
 
 type Pending<M> = Batch<<M as Model>::Command, <M as Model>::Answer>;
@@ -94,7 +94,7 @@ pub(crate) struct Writer<M: Model> {
     outlet: Outlet,
     pending: Pending<M>,
     pace: Pace,
-    memory: Memory<M>,
+    memory: Memory<M::Memory>,
     /// The most items of a batch.
     most_items: usize,
     begun_at: Instant,

@@ -71,7 +71,7 @@ impl<M: Model> Writer<M> {
     }
 
     /// What to read for these commands.
-    fn loads(&self, commands: &[&M::Command], memory: &Memory<M>) -> Vec<Query> {
+    fn loads(&self, commands: &[&M::Command], memory: &Memory<M::Memory>) -> Vec<Query> {
         if commands.is_empty() { Vec::new() } else { self.model.load(commands, &memory.rows) }
     }
 
@@ -91,7 +91,7 @@ impl<M: Model> Writer<M> {
         batch: &Pending<M>,
         commands: &[&M::Command],
         loaded: Loaded,
-        mut memory: Memory<M>,
+        mut memory: Memory<M::Memory>,
         heads: &Heads,
     ) -> Result<(Outcome<M>, Vec<Query>), String> {
         if batch.items.is_empty() {

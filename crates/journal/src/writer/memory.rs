@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use contract::{Lane, Record};
 
-use crate::Model;
-
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
@@ -21,18 +19,13 @@ pub(super) type Heads = BTreeMap<Lane, Head>;
 
 /// The model's rows of the batches before, and where these left their lanes. A batch takes it and gives it back when it is
 /// durable; so what comes of a batch that fails is that nothing is remembered.
-pub(super) struct Memory<M: Model> {
-    pub rows: M::Memory,
+#[derive(Default)]
+pub(super) struct Memory<R> {
+    pub rows: R,
     left: Heads,
 }
 
-impl<M: Model> Default for Memory<M> {
-    fn default() -> Self {
-        Self { rows: M::Memory::default(), left: Heads::new() }
-    }
-}
-
-impl<M: Model> Memory<M> {
+impl<R> Memory<R> {
     pub fn is_empty(&self) -> bool {
         self.left.is_empty()
     }
@@ -52,5 +45,37 @@ impl<M: Model> Memory<M> {
                 left.last_seq = record.seq;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Head = Head { epoch: 1, last_seq: 4, writes: 9 };
+
+    fn heads(lane: u16, head: Head) -> Heads {
+        Heads::from([(Lane(lane), head)])
+    }
+
+    #[test]
+    fn what_is_remembered_holds_until_somebody_else_writes_into_the_lane_or_claims_it() {
+        let mut memory = Memory::<()>::default();
+        assert!(memory.is_empty() && memory.holds(&heads(0, HEAD)));
+        memory.leave(heads(0, HEAD), &[], true);
+        let left = Head { writes: 10, ..HEAD };
+        assert!(!memory.is_empty() && memory.holds(&heads(0, left)));
+        assert!(memory.holds(&heads(1, HEAD)), "nothing is remembered of this lane");
+        for other in [Head { writes: 11, ..left }, Head { last_seq: 5, ..left }, Head { epoch: 2, ..left }] {
+            assert!(!memory.holds(&heads(0, other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_only_read_is_remembered_like_one_that_wrote() {
+        let mut memory = Memory::<()>::default();
+        memory.leave(heads(0, HEAD), &[], false);
+        assert!(memory.holds(&heads(0, HEAD)));
+        assert!(!memory.holds(&heads(0, Head { writes: 10, ..HEAD })));
     }
 }
