@@ -195,10 +195,11 @@ async fn converse(stream: TcpStream, app: Router, activity: Activity, end: Cance
 /// closing on a question that was not read would take the answer back.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     let mut head = vec![0; REFUSED_BYTES];
-    if stream.read(&mut head).await? == 0 {
+    let read = stream.read(&mut head).await?;
+    if read == 0 {
         return Ok(());
     }
-    let body = Problem::overloaded().to_json(None);
+    let body = Problem::overloaded().to_json(asked_for(&head[..read]));
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {CONTENT}\r\nRetry-After: 1\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",
@@ -206,6 +207,13 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     );
     stream.write_all(&[head.as_bytes(), &body].concat()).await?;
     stream.shutdown().await
+}
+
+/// The path that a request asks for, if its first line is there and can be read.
+fn asked_for(head: &[u8]) -> Option<&str> {
+    let end = head.iter().position(|byte| *byte == b'\r')?;
+    let target = str::from_utf8(&head[..end]).ok()?.split(' ').nth(1)?;
+    target.split('?').next()
 }
 
 async fn drain(mut connections: JoinSet<()>) {
@@ -225,6 +233,14 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+
+    #[test]
+    fn what_a_refused_client_asked_for_is_in_its_first_line() {
+        assert_eq!(asked_for(b"POST /orders?a=/b HTTP/1.1\r\nHost: a\r\n"), Some("/orders"));
+        for unclear in [&b"POST /ord"[..], b"POST\r\n", b"\xff /orders HTTP/1.1\r\n", b""] {
+            assert_eq!(asked_for(unclear), None);
+        }
+    }
 
     /// A server of two connections, one route of which never answers.
     struct Narrow {
@@ -284,6 +300,7 @@ mod tests {
         let refusal = rest(&mut narrow.ask("GET / HTTP/1.1\r\n\r\n").await?).await?;
         assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
         assert!(refusal.contains("/problems/overloaded\""), "{refusal}");
+        assert!(refusal.contains("\"instance\":\"/\""), "{refusal}");
         assert!(refusal.contains("\r\nRetry-After: 1\r\n"), "{refusal}");
         narrow.end().await
     }
