@@ -72,11 +72,8 @@ pub(crate) struct LaneColumns {
 }
 
 impl LaneColumns {
-    /// `ends` are the lanes' last sequences before the batch.
-    pub fn of(mut ends: BTreeMap<Lane, i64>, appended: &[Record], outlet: &Outlet) -> Self {
-        for record in appended {
-            ends.insert(record.lane, record.seq);
-        }
+    /// `ends` are the lanes' last sequences, those of the batch included.
+    pub fn of(ends: &BTreeMap<Lane, i64>, outlet: &Outlet) -> Self {
         Self {
             lanes: ends.keys().map(|lane| lane.as_i16()).collect(),
             last: ends.values().copied().collect(),

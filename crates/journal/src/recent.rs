@@ -1,8 +1,8 @@
 //! What was touched lately, kept in memory within a bound.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
-/// Rows that were touched lately, by their key: the last [`GENERATION`] of them at least, and twice as many at most.
+/// Rows that were touched lately, by their key: the last of them, a generation at least and twice as many at most.
 #[derive(Debug)]
 pub struct Recent<K, V> {
     generation: usize,
@@ -11,7 +11,7 @@ pub struct Recent<K, V> {
 }
 
 /// Rows of what is touched a few times within a second, at thousands of new ones a second.
-pub const GENERATION: usize = 4096;
+const GENERATION: usize = 4096;
 
 impl<K, V> Default for Recent<K, V> {
     fn default() -> Self {
@@ -30,6 +30,14 @@ impl<K: Eq + Hash, V> Recent<K, V> {
     /// The row, if it is here.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// Those of the keys whose row is not here, each once, in order.
+    pub fn missing<Q: Borrow<K> + Ord>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<Q> {
+        let mut missing: Vec<Q> = keys.into_iter().filter(|key| self.get(key.borrow()).is_none()).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
     }
 
     /// Takes the row out.

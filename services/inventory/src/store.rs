@@ -12,7 +12,6 @@ use contract::{Record, Topic};
 use journal::idempotency::{self, Key, Keys};
 use journal::{Decision, Loaded, Model, Query, Unreadable, UnreadableRow};
 use process::metrics::{Counter, Metrics};
-use uuid::Uuid;
 
 use crate::messages;
 use crate::stock::{Adjustment, Balance, Command, Rejection};
@@ -136,8 +135,7 @@ impl Model for Inventory {
     }
 
     fn load(&self, requests: &[&Request], memory: &Memory) -> Vec<Query> {
-        let orders = requests.iter().filter_map(|request| request.command.order());
-        let orders: Vec<Uuid> = orders.filter(|order| memory.holds.get(order).is_none()).collect();
+        let orders = memory.holds.missing(requests.iter().filter_map(|request| request.command.order()));
         let products = memory.unknown_products(requests);
         let holds = (!orders.is_empty()).then(|| Query::new(rows::LOAD_HOLDS).bind(orders.clone()));
         let stock = (!orders.is_empty() || !products.is_empty())

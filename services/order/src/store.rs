@@ -162,10 +162,7 @@ impl Model for Orders {
     }
 
     fn load(&self, commands: &[&Command], memory: &Self::Memory) -> Vec<Query> {
-        let existing = commands.iter().filter_map(|command| command.existing_order());
-        let mut orders: Vec<Uuid> = existing.filter(|order| memory.get(order).is_none()).collect();
-        orders.sort_unstable();
-        orders.dedup();
+        let orders = memory.missing(commands.iter().filter_map(|command| command.existing_order()));
         let orders = (!orders.is_empty()).then(|| Query::new(rows::LOAD).bind(orders));
         let keys = Keys::load(commands.iter().filter_map(|command| command.key()));
         orders.into_iter().chain(keys).collect()

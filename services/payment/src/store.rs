@@ -161,10 +161,7 @@ impl Model for Accounts {
     }
 
     fn load(&self, requests: &[&Request], memory: &Self::Memory) -> Vec<Query> {
-        let orders = requests.iter().map(|request| request.order);
-        let mut orders: Vec<Uuid> = orders.filter(|order| memory.get(order).is_none()).collect();
-        orders.sort_unstable();
-        orders.dedup();
+        let orders = memory.missing(requests.iter().map(|request| request.order));
         let orders = (!orders.is_empty()).then(|| Query::new(rows::LOAD).bind(orders));
         let keys = Keys::load(requests.iter().filter_map(|request| request.key.as_ref()));
         orders.into_iter().chain(keys).collect()

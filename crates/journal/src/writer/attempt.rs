@@ -1,4 +1,4 @@
-//! One attempt at a batch: one transaction of two round trips.
+//! One attempt at a batch: one transaction of two round trips, or three where what was remembered does not hold.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Failure, Outcome, Pending, Writer,
-    memory::{Head, Heads, Memory},
+    memory::{Head, Heads, Memory, ends},
 };
 use crate::{
     Decision, Loaded, Model, Query,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl<M: Model> Writer<M> {
-    /// One attempt at a batch: one transaction, two round trips.
+    /// One attempt at a batch.
     pub(super) async fn attempt(&mut self, batch: &Pending<M>) -> Result<Outcome<M>, Failure<M>> {
         let Some(session) = &self.session else {
             return Err(Failure::Broken("the process is ending".to_owned()));
@@ -107,7 +107,7 @@ impl<M: Model> Writer<M> {
         Ok((Outcome { answers, rows: Some(rows), appended, memory }, writes))
     }
 
-    /// The second round trip: writes everything and commits.
+    /// The last round trip: writes everything and commits.
     async fn store(
         &mut self,
         batch: &Pending<M>,
@@ -119,8 +119,9 @@ impl<M: Model> Writer<M> {
             return Err(Failure::Broken("the process is ending".to_owned()));
         };
         let events = EventColumns::of(&outcome.appended);
-        let ends = LaneColumns::of(last_seqs(&heads), &outcome.appended, &self.outlet);
         let is_written = !outcome.appended.is_empty() || !writes.is_empty();
+        let ends = ends(heads, &outcome.appended, is_written);
+        let lanes = LaneColumns::of(&last_seqs(&ends), &self.outlet);
         let inboxes = InboxColumns::of(&batch.reach, |source, lane| self.holding.stored(source, lane));
         let letters = LetterColumns::of(&batch.letters);
         let mut trip = Trip::new(session);
@@ -129,7 +130,7 @@ impl<M: Model> Writer<M> {
         }
         add_all(&mut trip, &writes);
         if is_written {
-            trip.add(schema::ADVANCE_LANES, vec![&ends.lanes, &ends.last, &ends.published]);
+            trip.add(schema::ADVANCE_LANES, vec![&lanes.lanes, &lanes.last, &lanes.published]);
         }
         if !batch.reach.is_empty() {
             trip.add(schema::advance_inboxes(), inboxes.parameters());
@@ -142,7 +143,7 @@ impl<M: Model> Writer<M> {
             trip.add(COMMIT, vec![]);
         }
         let sent = trip.send().await;
-        outcome.memory.leave(heads, &outcome.appended, is_written);
+        outcome.memory.leave(ends);
         match sent {
             Ok(_) if is_cut_short => {
                 faults::end();

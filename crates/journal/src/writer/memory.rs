@@ -35,17 +35,23 @@ impl<R> Memory<R> {
         heads.iter().all(|(lane, head)| self.left.get(lane).is_none_or(|left| left == head))
     }
 
-    /// A batch leaves these lanes, which stood at `heads` before: it appended this, and wrote other rows or did not.
-    pub fn leave(&mut self, heads: Heads, appended: &[Record], is_written: bool) {
-        let writes = i64::from(is_written);
-        let left = heads.into_iter().map(|(lane, head)| (lane, Head { writes: head.writes + writes, ..head }));
-        self.left.extend(left);
-        for record in appended {
-            if let Some(left) = self.left.get_mut(&record.lane) {
-                left.last_seq = record.seq;
-            }
+    /// A batch left these lanes here.
+    pub fn leave(&mut self, ends: Heads) {
+        self.left.extend(ends);
+    }
+}
+
+/// Where a batch leaves its lanes, which stand at `heads`: it appends this, and writes rows or does not.
+pub(super) fn ends(mut heads: Heads, appended: &[Record], is_written: bool) -> Heads {
+    for head in heads.values_mut() {
+        head.writes += i64::from(is_written);
+    }
+    for record in appended {
+        if let Some(head) = heads.get_mut(&record.lane) {
+            head.last_seq = record.seq;
         }
     }
+    heads
 }
 
 #[cfg(test)]
@@ -62,7 +68,7 @@ mod tests {
     fn what_is_remembered_holds_until_somebody_else_writes_into_the_lane_or_claims_it() {
         let mut memory = Memory::<()>::default();
         assert!(memory.is_empty() && memory.holds(&heads(0, HEAD)));
-        memory.leave(heads(0, HEAD), &[], true);
+        memory.leave(ends(heads(0, HEAD), &[], true));
         let left = Head { writes: 10, ..HEAD };
         assert!(!memory.is_empty() && memory.holds(&heads(0, left)));
         assert!(memory.holds(&heads(1, HEAD)), "nothing is remembered of this lane");
@@ -74,7 +80,7 @@ mod tests {
     #[test]
     fn a_batch_that_only_read_is_remembered_like_one_that_wrote() {
         let mut memory = Memory::<()>::default();
-        memory.leave(heads(0, HEAD), &[], false);
+        memory.leave(ends(heads(0, HEAD), &[], false));
         assert!(memory.holds(&heads(0, HEAD)));
         assert!(!memory.holds(&heads(0, Head { writes: 10, ..HEAD })));
     }

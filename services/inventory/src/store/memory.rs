@@ -28,26 +28,16 @@ impl Memory {
     /// The products that these requests are about and that are not remembered, each once, in order. Those of orders that
     /// are not remembered are left to whoever reads the orders.
     pub(super) fn unknown_products(&self, requests: &[&Request]) -> Vec<String> {
-        let mut products: Vec<&ProductId> = requests.iter().flat_map(|request| self.products_of(request)).collect();
-        products.sort_unstable();
-        products.dedup();
-        let unknown = products.into_iter().filter(|product| self.products.get(product).is_none());
-        unknown.map(ToString::to_string).collect()
-    }
-
-    fn products_of<'m>(&'m self, request: &'m Request) -> impl Iterator<Item = &'m ProductId> {
-        let held = request.command.order().and_then(|order| self.holds.get(&order));
-        let held = held.into_iter().flat_map(|hold| hold.units.iter().map(|units| &units.product));
-        request.command.products().into_iter().chain(held)
+        let named = requests.iter().flat_map(|request| products_of(request, &self.holds));
+        self.products.missing(named).into_iter().map(ToString::to_string).collect()
     }
 
     /// Moves what these requests are about into `rows`.
     pub(super) fn recall(&mut self, requests: &[&Request], rows: &mut Rows) {
         for request in requests {
-            let products: Vec<ProductId> = self.products_of(request).cloned().collect();
-            for product in products {
-                if let Some(balance) = self.products.take(&product) {
-                    rows.take_product(product, balance);
+            for product in products_of(request, &self.holds) {
+                if let Some(balance) = self.products.take(product) {
+                    rows.take_product(product.clone(), balance);
                 }
             }
             if let Some(order) = request.command.order()
@@ -67,4 +57,11 @@ impl Memory {
             self.holds.keep(order, hold);
         }
     }
+}
+
+/// The products that a request names, and those that its order holds as far as that is remembered.
+fn products_of<'r>(request: &'r Request, holds: &'r Recent<Uuid, Hold>) -> impl Iterator<Item = &'r ProductId> {
+    let held = request.command.order().and_then(|order| holds.get(&order));
+    let held = held.into_iter().flat_map(|hold| hold.units.iter().map(|units| &units.product));
+    request.command.products().into_iter().chain(held)
 }

@@ -157,12 +157,12 @@ fn what_a_batch_left_is_what_the_next_would_read() {
 #[test]
 fn an_account_that_a_batch_did_not_make_is_not_remembered() {
     let (bench, mut memory) = (Bench::new(), Recent::default());
-    let close = Request::of(LANE, ORDER, Command::Capture { payment: ORDER });
+    let capture = Request::of(LANE, ORDER, Command::Capture { payment: ORDER });
     let (mut rows, mut appended) = (Rows::default(), Vec::new());
-    bench.accounts.decide(&mut rows, &close, &mut Decision::new(bench.now, LANE, &mut appended));
+    bench.accounts.decide(&mut rows, &capture, &mut Decision::new(bench.now, LANE, &mut appended));
     assert!(appended.is_empty() && bench.accounts.write(&rows).is_empty());
     bench.accounts.committed(rows, &mut memory);
-    assert_eq!(bench.accounts.load(&[&close], &memory).len(), 1);
+    assert_eq!(bench.accounts.load(&[&capture], &memory).len(), 1);
 }
 
 #[test]
