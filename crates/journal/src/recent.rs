@@ -11,7 +11,7 @@ pub struct Recent<K, V> {
 }
 
 /// Rows of what is touched a few times within a second, at thousands of new ones a second.
-const GENERATION: usize = 4096;
+const GENERATION: usize = 2048;
 
 impl<K, V> Default for Recent<K, V> {
     fn default() -> Self {

@@ -21,15 +21,20 @@ pub(crate) use outlet::{KafkaOutlet, OutletParts};
 
 use crate::settings::KafkaSettings;
 
-/// Records that the producer keeps while brokers are slow or away: half a second's worth at ten thousand a second. What does
-/// not fit is read from the database later.
-const PRODUCER_QUEUE_RECORDS: u32 = 5_000;
+/// Records that the producer keeps while brokers are slow or away: a quarter of a second's worth at ten thousand a second, of
+/// 2 kB each with their headers. What does not fit is read from the database later.
+const PRODUCER_QUEUE_RECORDS: u32 = 2_500;
 /// The same in payload, for records that are large: librdkafka does not count their headers.
 const PRODUCER_QUEUE_KIB: u32 = 4 * 1024;
 /// How long a record waits for others of its batch, which are handed over within less.
 const LINGER_MILLISECONDS: &str = "0.3";
-/// Records that a consumer keeps ahead of the writer.
-const CONSUMER_QUEUE_KIB: u32 = 8 * 1024;
+/// Records that a consumer keeps ahead of the writer, of each lane and in all: some batches' worth. In memory a record takes
+/// twice its bytes, and after an outage every queue is full.
+const CONSUMER_QUEUE_RECORDS: u32 = 2_000;
+const CONSUMER_QUEUE_KIB: u32 = 2 * 1024;
+/// How long a consumer whose queue is full waits before it looks whether there is room to fetch. librdkafka's second would
+/// leave the writer without work.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// How long a consumer may be silent before its lanes are given to another.
 const SESSION_MS: u32 = 6_000;
 /// How long the cluster may take to create topics.
@@ -120,8 +125,9 @@ fn consumer_config(settings: &KafkaSettings, group: &str, longest_gap: Duration)
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", SESSION_MS.to_string())
         .set("heartbeat.interval.ms", "500")
-        .set("queued.min.messages", "10000")
-        .set("queued.max.messages.kbytes", CONSUMER_QUEUE_KIB.to_string());
+        .set("queued.min.messages", CONSUMER_QUEUE_RECORDS.to_string())
+        .set("queued.max.messages.kbytes", CONSUMER_QUEUE_KIB.to_string())
+        .set("fetch.queue.backoff.ms", FULL_QUEUE_PAUSE.as_millis().to_string());
     config
 }
 
