@@ -21,19 +21,19 @@ pub(crate) use outlet::{KafkaOutlet, OutletParts};
 
 use crate::settings::KafkaSettings;
 
-/// Records that the producer keeps while brokers are slow or away: a quarter of a second's worth at ten thousand a second, of
-/// 2 kB each with their headers. What does not fit is read from the database later.
+/// Records that the producer keeps while brokers are slow or away: a quarter of a second's worth at ten thousand a second.
+/// What does not fit is read from the database later.
 const PRODUCER_QUEUE_RECORDS: u32 = 2_500;
 /// The same in payload, for records that are large: librdkafka does not count their headers.
 const PRODUCER_QUEUE_KIB: u32 = 4 * 1024;
 /// How long a record waits for others of its batch, which are handed over within less.
 const LINGER_MILLISECONDS: &str = "0.3";
-/// Records that a consumer keeps ahead of the writer, of each lane and in all: some batches' worth. In memory a record takes
-/// twice its bytes, and after an outage every queue is full.
+/// Records of each lane that a consumer keeps ahead of the writer: two batches' worth. After an outage every queue is full.
 const CONSUMER_QUEUE_RECORDS: u32 = 2_000;
+/// The same in bytes, of all lanes together.
 const CONSUMER_QUEUE_KIB: u32 = 2 * 1024;
-/// How long a consumer whose queue is full waits before it looks whether there is room to fetch. librdkafka's second would
-/// leave the writer without work.
+/// How long a consumer whose queue is full waits before it looks whether there is room to fetch. The writer is done with a
+/// queue this small long before librdkafka's default, a second, is over.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// How long a consumer may be silent before its lanes are given to another.
 const SESSION_MS: u32 = 6_000;
