@@ -1,7 +1,8 @@
 //! `make bench`: the whole system, fresh, under the loads that it has to bear, and what that costs beside the floor.
 //!
 //! PostgreSQL, Kafka, the four services as processes of their own and the generator share this machine. For each transport
-//! the loads follow one another on the same data; the audit judges the books after each.
+//! the loads follow one another on the same data, each once PostgreSQL has tidied up after the one before; the audit judges
+//! the books after each.
 
 mod floor;
 mod meter;
@@ -88,9 +89,11 @@ async fn measure(settings: &Settings, transport: Transport) -> anyhow::Result<(V
     profile::warm_up(settings, &system, settings.warmup).await?;
     let mut runs = Vec::new();
     for load in settings.loads.iter().filter(|load| kafka.is_some() || **load != Load::Away) {
+        meter.wait_for_vacuum(settings.seconds).await?;
         runs.push(profile::run(settings, *load, &system, &meter).await?);
     }
     let Some(kafka) = &kafka else { return Ok((runs, None)) };
+    meter.wait_for_vacuum(settings.seconds).await?;
     let floor = floor(&system, &postgres, kafka).await?;
     drop(system);
     if settings.stored > 0 {

@@ -114,8 +114,10 @@ impl<'s> Meter<'s> {
         Ok(cpu)
     }
 
-    /// Waits until PostgreSQL has tidied up after what was written, so that a load of some `seconds` does not pay for it.
+    /// Waits until PostgreSQL has tidied up after what was written, so that a load of some `seconds`, or the floor, does not
+    /// pay for it.
     pub async fn wait_for_vacuum(&self, seconds: u32) -> anyhow::Result<()> {
+        eprintln!("PostgreSQL tidies up …");
         let client = self.database.connect().await?;
         let deadline = Instant::now() + VACUUM_DEADLINE;
         let quiet = VACUUM_QUIET.min(Duration::from_secs(seconds.into()));
@@ -123,7 +125,7 @@ impl<'s> Meter<'s> {
         while quiet_since.elapsed() < quiet {
             if Instant::now() > deadline {
                 eprintln!(
-                    "PostgreSQL still tidies up after {} s; the next load pays for some of it",
+                    "PostgreSQL still tidies up after {} s; what comes next pays for some of it",
                     VACUUM_DEADLINE.as_secs()
                 );
                 break;

@@ -101,35 +101,79 @@ impl Record {
         }
     }
 
-    /// Reads a record from its headers and its value.
+    /// Reads a record from its headers, in any order, and its value. Of those with one name the first counts.
     pub fn read<'h>(
-        header: impl Fn(&str) -> Option<&'h [u8]>,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         value: Option<&[u8]>,
     ) -> Result<Self, UnreadableEnvelope> {
-        let text = |name: &'static str| {
-            let bytes = header(name).ok_or(UnreadableEnvelope::Missing(name))?;
-            // PostgreSQL keeps no text with a NUL in it.
-            let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-            text.ok_or(UnreadableEnvelope::Invalid(name))
-        };
-        let kind = text(TYPE)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
-        let stream = parsed(CORRELATION, text(CORRELATION)?)?;
-        let subject = text(SUBJECT)?;
-        let at = DateTime::parse_from_rfc3339(text(TIME)?).map_err(|_| UnreadableEnvelope::Invalid(TIME))?;
+        let found = Headers::of(headers);
+        let kind = needed(TYPE, found.kind)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
+        let stream = parsed(CORRELATION, found.correlation)?;
+        let subject = needed(SUBJECT, found.subject)?;
+        let at = DateTime::parse_from_rfc3339(needed(TIME, found.time)?);
         Ok(Self {
-            lane: Lane(parsed(LANE, text(LANE)?)?),
-            seq: parsed(LANE_SEQ, text(LANE_SEQ)?)?,
+            lane: Lane(parsed(LANE, found.lane)?),
+            seq: parsed(LANE_SEQ, found.lane_seq)?,
             stream,
-            version: parsed(SEQUENCE, text(SEQUENCE)?)?,
-            id: parsed(ID, text(ID)?)?,
+            version: parsed(SEQUENCE, found.sequence)?,
+            id: parsed(ID, found.id)?,
             kind: Cow::Owned(kind.to_owned()),
-            at: at.with_timezone(&Utc),
+            at: at.map_err(|_| UnreadableEnvelope::Invalid(TIME))?.with_timezone(&Utc),
             subject: (Uuid::try_parse(subject) != Ok(stream)).then(|| subject.into()),
-            cause: text(CAUSATION).ok().map(|cause| parsed(CAUSATION, cause)).transpose()?,
-            trace: text(TRACE).ok().map(Into::into),
+            cause: text(found.causation).map(|cause| parsed(CAUSATION, Some(cause.as_bytes()))).transpose()?,
+            trace: text(found.trace).map(Into::into),
             data: Bytes::copy_from_slice(value.ok_or(UnreadableEnvelope::NoValue)?),
         })
     }
+}
+
+/// The headers that a record is read from.
+#[derive(Default)]
+struct Headers<'h> {
+    id: Option<&'h [u8]>,
+    kind: Option<&'h [u8]>,
+    subject: Option<&'h [u8]>,
+    time: Option<&'h [u8]>,
+    sequence: Option<&'h [u8]>,
+    lane: Option<&'h [u8]>,
+    lane_seq: Option<&'h [u8]>,
+    correlation: Option<&'h [u8]>,
+    causation: Option<&'h [u8]>,
+    trace: Option<&'h [u8]>,
+}
+
+impl<'h> Headers<'h> {
+    fn of(headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let place = match name {
+                ID => &mut found.id,
+                TYPE => &mut found.kind,
+                SUBJECT => &mut found.subject,
+                TIME => &mut found.time,
+                SEQUENCE => &mut found.sequence,
+                LANE => &mut found.lane,
+                LANE_SEQ => &mut found.lane_seq,
+                CORRELATION => &mut found.correlation,
+                CAUSATION => &mut found.causation,
+                TRACE => &mut found.trace,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        found
+    }
+}
+
+/// A header's text, if it is one. PostgreSQL keeps none with a NUL in it.
+fn text(header: Option<&[u8]>) -> Option<&str> {
+    std::str::from_utf8(header?).ok().filter(|text| !text.contains('\0'))
+}
+
+/// The text of a header that has to be there.
+fn needed<'h>(name: &'static str, header: Option<&'h [u8]>) -> Result<&'h str, UnreadableEnvelope> {
+    let header = header.ok_or(UnreadableEnvelope::Missing(name))?;
+    text(Some(header)).ok_or(UnreadableEnvelope::Invalid(name))
 }
 
 /// `ce_source` of a topic's records.
@@ -142,8 +186,9 @@ fn source(topic: Topic) -> &'static str {
     }
 }
 
-fn parsed<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, UnreadableEnvelope> {
-    text.parse().map_err(|_| UnreadableEnvelope::Invalid(name))
+/// What a header that has to be there says.
+fn parsed<T: std::str::FromStr>(name: &'static str, header: Option<&[u8]>) -> Result<T, UnreadableEnvelope> {
+    needed(name, header)?.parse().map_err(|_| UnreadableEnvelope::Invalid(name))
 }
 
 #[cfg(test)]
@@ -175,11 +220,15 @@ mod tests {
         headers
     }
 
+    fn given(headers: &HashMap<String, Vec<u8>>) -> impl Iterator<Item = (&str, &[u8])> {
+        headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     #[test]
     fn what_is_written_is_read_back() {
         for record in [record(None), record(Some("SKU-1"))] {
             let headers = sent(&record);
-            let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(&record.data));
+            let read = Record::read(given(&headers), Some(&record.data));
             assert_eq!(read, Ok(record));
         }
     }
@@ -190,15 +239,15 @@ mod tests {
         for name in [TYPE, SUBJECT, TIME, SEQUENCE, LANE, LANE_SEQ, CORRELATION, ID] {
             let mut headers = whole.clone();
             headers.remove(name);
-            let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));
+            let read = Record::read(given(&headers), Some(b"{}"));
             assert_eq!(read, Err(UnreadableEnvelope::Missing(name)));
             for spoilt in [vec![0xff], [&whole[name][..], b"\0"].concat()] {
                 headers.insert(name.to_owned(), spoilt);
-                let read = Record::read(|name| headers.get(name).map(Vec::as_slice), Some(b"{}"));
+                let read = Record::read(given(&headers), Some(b"{}"));
                 assert_eq!(read, Err(UnreadableEnvelope::Invalid(name)));
             }
         }
-        let read = Record::read(|name| whole.get(name).map(Vec::as_slice), None);
+        let read = Record::read(given(&whole), None);
         assert_eq!(read, Err(UnreadableEnvelope::NoValue));
     }
 }

@@ -29,8 +29,8 @@ impl Message {
 
     /// What a consumer makes of it.
     pub fn incoming(&self, source: Topic, lane: Lane, offset: usize) -> Incoming {
-        let header = |wanted: &str| Some(&*self.headers.iter().find(|(name, _)| name == wanted)?.1);
-        let body = match Record::read(header, Some(&self.value)) {
+        let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
+        let body = match Record::read(headers, Some(&self.value)) {
             Ok(record) => Body::Record(Box::new(record)),
             Err(error) => Body::Unreadable { reason: error.to_string(), key: None, payload: Some(self.value.clone()) },
         };

@@ -386,10 +386,9 @@ impl Poller {
             self.requested(lane, message.payload());
             return None;
         };
-        // Each is fetched from librdkafka once, and looked for here.
-        let headers: Vec<_> = message.headers().into_iter().flat_map(|headers| headers.iter()).collect();
-        let header = |wanted: &str| headers.iter().find(|header| header.key == wanted)?.value;
-        let body = match Record::read(header, message.payload()) {
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        let headers = headers.filter_map(|header| Some((header.key, header.value?)));
+        let body = match Record::read(headers, message.payload()) {
             Ok(record) => Body::Record(Box::new(record)),
             Err(error) => Body::Unreadable {
                 reason: error.to_string(),
