@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contract::order::{Line, OrderEvent, PaymentMethod};
-use contract::{Currency, Event, Lane, Record, Topic};
+use contract::{Currency, Envelope, Event, Lane, Record, Topic};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use inventory::stock::Balance;
@@ -166,7 +166,7 @@ fn decode_headers(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(ORDERS)).bench(|| {
         for Message { headers, value } in &messages {
             let headers = headers.iter().map(|(name, value)| (&**name, &**value));
-            let record = Record::read(headers, Some(value));
+            let record = Record::read(&Envelope::of(headers), Some(value));
             black_box(record.expect("is readable"));
         }
     });

@@ -6,7 +6,7 @@
 use std::str;
 
 use contract::order::OrderEvent;
-use contract::{ProductId, Record, Topic};
+use contract::{Envelope, ProductId, Record, Topic};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use k8s_openapi::ByteString;
 use operator::observe::Secrets;
@@ -107,13 +107,14 @@ fn records(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (head, value) = text.split_once("\n\n").unwrap_or((&text, ""));
     let headers = head.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name, value.as_bytes()));
-    let Ok(record) = Record::read(headers, Some(value.as_bytes())) else { return };
+    let Ok(record) = Record::read(&Envelope::of(headers), Some(value.as_bytes())) else { return };
     let kept = [Some(&*record.kind), record.subject.as_deref(), record.trace.as_deref()];
     assert!(!kept.into_iter().flatten().any(|text| text.contains('\0')), "PostgreSQL keeps no NUL");
     let mut written: Vec<(String, Vec<u8>)> = Vec::new();
     record.headers(Topic::Orders, |name, value| written.push((name.to_owned(), value.to_owned())));
     let again = written.iter().map(|(name, value)| (&**name, &**value));
-    let read = Record::read(again, Some(&record.data)).unwrap_or_else(|error| panic!("{error}: {record:?}"));
+    let read =
+        Record::read(&Envelope::of(again), Some(&record.data)).unwrap_or_else(|error| panic!("{error}: {record:?}"));
     assert_eq!(
         (read.lane, read.seq, read.stream, read.version),
         (record.lane, record.seq, record.stream, record.version)

@@ -1,6 +1,8 @@
 //! A hundred thousand requests and records that nobody should send, against a running system: it says what is wrong with
 //! each, and is as well afterwards as before.
 
+#[path = "malformed/batch.rs"]
+mod batch;
 #[path = "malformed/raw.rs"]
 mod raw;
 #[path = "malformed/records.rs"]
@@ -62,6 +64,17 @@ async fn nothing_that_is_sent_harms_the_system() -> anyhow::Result<()> {
     let (before, after) = (memory[WARM_UP], memory[memory.len() - 1]);
     ensure!(after < before + MAX_GROWTH, "the memory grew from {before} to {after} bytes");
     works(&shop).await?;
+    system.audit().await
+}
+
+#[tokio::test]
+async fn a_message_with_a_header_whose_name_is_not_text_is_buried() -> anyhow::Result<()> {
+    let system = System::up(Setup::from(Transport::Kafka)).await?;
+    for reasons in records::send_named(&system, b"\xff").await? {
+        let expected = "a header has a name that is not text";
+        ensure!(!reasons.is_empty() && reasons.iter().all(|reason| reason == expected), "{reasons:?}");
+    }
+    works(&system.shop()).await?;
     system.audit().await
 }
 

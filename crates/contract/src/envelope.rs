@@ -101,19 +101,15 @@ impl Record {
         }
     }
 
-    /// Reads a record from its headers, in any order, and its value. Of those with one name the first counts.
-    pub fn read<'h>(
-        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
-        value: Option<&[u8]>,
-    ) -> Result<Self, UnreadableEnvelope> {
-        let found = Headers::of(headers);
-        let kind = needed(TYPE, found.kind)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
+    /// Reads a record from its envelope and its value.
+    pub fn read(found: &Envelope<'_>, value: Option<&[u8]>) -> Result<Self, UnreadableEnvelope> {
+        let Place { lane, seq, kind } = found.place()?;
         let stream = parsed(CORRELATION, found.correlation)?;
         let subject = needed(SUBJECT, found.subject)?;
         let at = DateTime::parse_from_rfc3339(needed(TIME, found.time)?);
         Ok(Self {
-            lane: Lane(parsed(LANE, found.lane)?),
-            seq: parsed(LANE_SEQ, found.lane_seq)?,
+            lane,
+            seq,
             stream,
             version: parsed(SEQUENCE, found.sequence)?,
             id: parsed(ID, found.id)?,
@@ -128,8 +124,8 @@ impl Record {
 }
 
 /// The headers that a record is read from.
-#[derive(Default)]
-struct Headers<'h> {
+#[derive(Clone, Debug, Default)]
+pub struct Envelope<'h> {
     id: Option<&'h [u8]>,
     kind: Option<&'h [u8]>,
     subject: Option<&'h [u8]>,
@@ -142,8 +138,20 @@ struct Headers<'h> {
     trace: Option<&'h [u8]>,
 }
 
-impl<'h> Headers<'h> {
-    fn of(headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) -> Self {
+/// Where a record belongs, and its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'h> {
+    /// The lane.
+    pub lane: Lane,
+    /// Its number in the lane.
+    pub seq: i64,
+    /// Its kind.
+    pub kind: &'h str,
+}
+
+impl<'h> Envelope<'h> {
+    /// Takes headers in any order. Of those with one name the first counts.
+    pub fn of(headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
             let place = match name {
@@ -162,6 +170,12 @@ impl<'h> Headers<'h> {
             place.get_or_insert(value);
         }
         found
+    }
+
+    /// Where the record belongs, and its kind: enough to pass over it.
+    pub fn place(&self) -> Result<Place<'h>, UnreadableEnvelope> {
+        let kind = needed(TYPE, self.kind)?.strip_prefix(TYPE_PREFIX).ok_or(UnreadableEnvelope::Invalid(TYPE))?;
+        Ok(Place { lane: Lane(parsed(LANE, self.lane)?), seq: parsed(LANE_SEQ, self.lane_seq)?, kind })
     }
 }
 
@@ -220,17 +234,26 @@ mod tests {
         headers
     }
 
-    fn given(headers: &HashMap<String, Vec<u8>>) -> impl Iterator<Item = (&str, &[u8])> {
-        headers.iter().map(|(name, value)| (&**name, &**value))
+    fn given(headers: &HashMap<String, Vec<u8>>) -> Envelope<'_> {
+        Envelope::of(headers.iter().map(|(name, value)| (&**name, &**value)))
     }
 
     #[test]
     fn what_is_written_is_read_back() {
         for record in [record(None), record(Some("SKU-1"))] {
             let headers = sent(&record);
-            let read = Record::read(given(&headers), Some(&record.data));
+            let read = Record::read(&given(&headers), Some(&record.data));
             assert_eq!(read, Ok(record));
         }
+    }
+
+    #[test]
+    fn of_headers_with_one_name_the_first_counts_and_others_are_passed_over() {
+        let whole = sent(&record(None));
+        let more = [("ce_custom", &b"x"[..]), (LANE_SEQ, b"43"), (TYPE, b"\xff")];
+        let headers = whole.iter().map(|(name, value)| (&**name, &**value)).chain(more);
+        let read = Record::read(&Envelope::of(headers), Some(b"{}"));
+        assert_eq!(read, Ok(record(None)));
     }
 
     #[test]
@@ -239,15 +262,15 @@ mod tests {
         for name in [TYPE, SUBJECT, TIME, SEQUENCE, LANE, LANE_SEQ, CORRELATION, ID] {
             let mut headers = whole.clone();
             headers.remove(name);
-            let read = Record::read(given(&headers), Some(b"{}"));
+            let read = Record::read(&given(&headers), Some(b"{}"));
             assert_eq!(read, Err(UnreadableEnvelope::Missing(name)));
             for spoilt in [vec![0xff], [&whole[name][..], b"\0"].concat()] {
                 headers.insert(name.to_owned(), spoilt);
-                let read = Record::read(given(&headers), Some(b"{}"));
+                let read = Record::read(&given(&headers), Some(b"{}"));
                 assert_eq!(read, Err(UnreadableEnvelope::Invalid(name)));
             }
         }
-        let read = Record::read(given(&whole), None);
+        let read = Record::read(&given(&whole), None);
         assert_eq!(read, Err(UnreadableEnvelope::NoValue));
     }
 }

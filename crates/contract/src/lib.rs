@@ -16,7 +16,7 @@ pub mod payment;
 pub mod stock;
 pub mod topic;
 
-pub use envelope::Record;
+pub use envelope::{Envelope, Record};
 pub use event::Event;
 pub use id::{CustomerId, ProductId};
 pub use lane::{Lane, Lanes};

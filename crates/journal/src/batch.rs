@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
-use contract::{Lane, Record, Topic};
+use contract::{Envelope, Lane, Record, Topic, envelope::UnreadableEnvelope};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -108,6 +108,11 @@ pub struct Incoming {
 pub enum Body {
     /// A record of ours.
     Record(Box<Record>),
+    /// A record of ours in its lane, of a kind that means nothing to the reader.
+    Passed {
+        /// Its number in the lane.
+        seq: i64,
+    },
     /// Something that nobody can read.
     Unreadable {
         /// Why not.
@@ -117,6 +122,31 @@ pub enum Body {
         /// Its value.
         payload: Option<Vec<u8>>,
     },
+}
+
+impl Body {
+    /// What a message in `lane` is to a reader that passes over these kinds.
+    pub fn of(
+        envelope: &Envelope<'_>,
+        value: Option<&[u8]>,
+        lane: Lane,
+        passes: &[&str],
+    ) -> Result<Self, UnreadableEnvelope> {
+        let place = envelope.place()?;
+        if place.lane == lane && passes.contains(&place.kind) {
+            return Ok(Self::Passed { seq: place.seq });
+        }
+        Record::read(envelope, value).map(Box::new).map(Self::Record)
+    }
+
+    /// Its number in the lane, if it is a record of ours.
+    pub fn seq(&self) -> Option<i64> {
+        match self {
+            Self::Record(record) => Some(record.seq),
+            Self::Passed { seq } => Some(*seq),
+            Self::Unreadable { .. } => None,
+        }
+    }
 }
 
 /// What became of a record that came in.
@@ -184,8 +214,9 @@ impl<C, A> Batch<C, A> {
     ) -> Option<Taken> {
         let Incoming { source, lane, offset, body } = incoming;
         let inbox = holding.inbox(source, lane)?;
-        let record = match body {
-            Body::Record(record) if record.lane == lane => record,
+        let (seq, record) = match body {
+            Body::Passed { seq } => (seq, None),
+            Body::Record(record) if record.lane == lane => (record.seq, Some(record)),
             Body::Record(record) => {
                 inbox.pass(offset);
                 let reason = format!("it says lane {} and came in lane {lane}", record.lane);
@@ -197,16 +228,17 @@ impl<C, A> Batch<C, A> {
                 return Some(self.bury(Letter { id, source, lane, place: offset, reason, kind, key, payload, at }));
             }
         };
-        Some(match inbox.judge(record.seq, offset, now) {
-            Verdict::Duplicate => Taken::Duplicate,
-            Verdict::Gap { ask } => Taken::Gap { ask_from: ask.then_some(inbox.accepted.seq + 1), found: record.seq },
-            Verdict::Apply => match read(source, &record) {
+        Some(match (inbox.judge(seq, offset, now), record) {
+            (Verdict::Duplicate, _) => Taken::Duplicate,
+            (Verdict::Gap { ask }, _) => Taken::Gap { ask_from: ask.then_some(inbox.accepted.seq + 1), found: seq },
+            (Verdict::Apply, None) => Taken::Passed,
+            (Verdict::Apply, Some(record)) => match read(source, &record) {
                 Ok(None) => Taken::Passed,
                 Ok(Some(command)) => {
                     self.items.push(Item { lane, command, origin: Origin::Record { source, record, offset } });
                     Taken::In
                 }
-                Err(error) => self.bury(Letter::of(source, lane, record.seq, error.to_string(), &record)),
+                Err(error) => self.bury(Letter::of(source, lane, seq, error.to_string(), &record)),
             },
         })
     }
@@ -331,14 +363,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_cannot_be_read_is_buried_with_a_reason_that_can_be_kept() {
-        // given a record that is the next, and says something that its reader quotes
-        let mut holding = Holding::default();
-        holding.take(Lane(0), 1, [(Topic::Orders, Position::default())]);
-        let record = Record {
+    fn record(seq: i64) -> Record {
+        Record {
             lane: Lane(0),
-            seq: 1,
+            seq,
             stream: Uuid::from_u128(1),
             version: 1,
             id: Uuid::from_u128(2),
@@ -348,9 +376,42 @@ mod tests {
             cause: None,
             trace: None,
             data: "{}".into(),
+        }
+    }
+
+    fn holding() -> Holding {
+        let mut holding = Holding::default();
+        holding.take(Lane(0), 1, [(Topic::Orders, Position::default())]);
+        holding
+    }
+
+    #[test]
+    fn a_kind_that_means_nothing_is_passed_over_in_its_turn() {
+        let mut holding = holding();
+        let mut batch = Batch::<(), ()>::new();
+        let mut taken = |offset, record: &Record| {
+            let mut headers = Vec::new();
+            record.headers(Topic::Orders, |name, value| headers.push((name.to_owned(), value.to_owned())));
+            let envelope = Envelope::of(headers.iter().map(|(name, value)| (&**name, &**value)));
+            let body = Body::of(&envelope, Some(b"spoilt"), Lane(0), &["happened.v1"]).expect("is readable");
+            let incoming = Incoming { source: Topic::Orders, lane: Lane(0), offset, body };
+            batch.take_in(incoming, &mut holding, Instant::now(), |_, _| unreachable!("it is not read"))
         };
-        let incoming =
-            Incoming { source: Topic::Orders, lane: Lane(0), offset: 4, body: Body::Record(Box::new(record)) };
+        assert_eq!(taken(0, &record(1)), Some(Taken::Passed));
+        assert_eq!(taken(1, &record(1)), Some(Taken::Duplicate));
+        assert!(matches!(taken(2, &record(3)), Some(Taken::Gap { found: 3, .. })));
+        assert_eq!(taken(3, &record(2)), Some(Taken::Passed));
+        // but not where it does not belong
+        assert_eq!(taken(4, &Record { lane: Lane(1), ..record(3) }), Some(Taken::Buried));
+        assert_eq!(holding.dirty().values().next(), Some(&Position { seq: 2, offset: 5 }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_buried_with_a_reason_that_can_be_kept() {
+        // given a record that is the next, and says something that its reader quotes
+        let mut holding = holding();
+        let body = Body::Record(Box::new(record(1)));
+        let incoming = Incoming { source: Topic::Orders, lane: Lane(0), offset: 4, body };
         // when it cannot be read
         let mut batch = Batch::<(), ()>::new();
         let refuse = |_, _: &Record| Err(Unreadable::Senseless("no such thing: a\0b"));

@@ -44,6 +44,9 @@ pub struct Opening {
     pub publishes: Option<Topic>,
     /// The topics that it consumes, at least one.
     pub consumes: &'static [Topic],
+    /// The kinds of event in these topics that mean nothing to it. It passes over them unread: they are half of what an order
+    /// has it consume.
+    pub passes: &'static [&'static str],
     /// The steps that make the service's own tables, oldest first.
     pub migrations: &'static [&'static str],
     /// How it makes batches: [`PROMPT`] or [`FOLLOWING`] where someone waits for what comes of them, [`GATHERING`] where
@@ -187,12 +190,13 @@ struct Connecting<'o> {
 
 impl Connecting<'_> {
     fn over_log(self, hub: &Arc<LogHub>, member: &Arc<str>, owned: watch::Receiver<OwnedLanes>) -> Outlet {
-        let Opening { schema, publishes, consumes, .. } = self.opening;
+        let Opening { schema, publishes, consumes, passes, .. } = self.opening;
         let (cursors, read_from) = watch::channel(Arc::new(Cursors::default()));
         for source in consumes {
             let reader = LogReader {
                 hub: Arc::clone(hub),
                 source: *source,
+                passes,
                 database: self.database.clone(),
                 cursors: read_from.clone(),
                 deliveries: self.intake.deliveries.clone(),
@@ -222,7 +226,7 @@ impl Connecting<'_> {
         reads: Pool,
         owned: watch::Receiver<OwnedLanes>,
     ) -> Result<Outlet, OpenError> {
-        let Opening { schema, publishes, consumes, batching, .. } = self.opening;
+        let Opening { schema, publishes, consumes, passes, batching, .. } = self.opening;
         let system: Arc<str> = self.settings.name.as_str().into();
         ensure_topics(kafka, &system, self.settings.lanes).await?;
         let outlet = KafkaOutlet::new(OutletParts {
@@ -248,6 +252,7 @@ impl Connecting<'_> {
             system,
             schema,
             sources: consumes,
+            passes,
             longest_gap: batching.longest_gap,
             feeds: publishes,
             intake: self.intake,

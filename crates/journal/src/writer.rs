@@ -255,7 +255,11 @@ impl<M: Model> Writer<M> {
             return;
         }
         let now = Instant::now();
-        if let Some(Incoming { body: Body::Record(record), .. }) = delivery.records.first() {
+        let first = delivery.records.iter().find_map(|incoming| match &incoming.body {
+            Body::Record(record) => Some(record),
+            Body::Passed { .. } | Body::Unreadable { .. } => None,
+        });
+        if let Some(record) = first {
             let lag = (Utc::now() - record.at).to_std().unwrap_or_default();
             self.metrics.lag_seconds.observe(lag.as_secs_f64());
         }

@@ -32,6 +32,7 @@ pub const OPENING: Opening = Opening {
     schema: SCHEMA,
     publishes: Some(Topic::Inventory),
     consumes: &[Topic::Orders],
+    passes: messages::PASSES,
     migrations: store::MIGRATIONS,
     batching: FOLLOWING,
 };
@@ -41,6 +42,7 @@ pub const VIEW_OPENING: Opening = Opening {
     schema: VIEW_SCHEMA,
     publishes: None,
     consumes: &[Topic::Inventory],
+    passes: &[],
     migrations: view::MIGRATIONS,
     batching: GATHERING,
 };

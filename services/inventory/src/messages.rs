@@ -11,6 +11,10 @@ use crate::stock::{Command, Units};
 /// The revision of an order that was just placed.
 const FIRST_REVISION: i32 = 1;
 
+/// The kinds of event that move no stock.
+pub const PASSES: &[&str] =
+    &["order.reserved.v1", "order.payment-declined.v1", "order.payment-updated.v1", "order.paid.v1"];
+
 /// What this record of the orders' topic asks of stock, if anything.
 pub fn read(record: &Record) -> Result<Option<Command>, Unreadable> {
     let order = record.stream;

@@ -27,6 +27,7 @@ pub const OPENING: Opening = Opening {
     schema: SCHEMA,
     publishes: Some(Topic::Notifications),
     consumes: &[Topic::Orders],
+    passes: messages::PASSES,
     migrations: MIGRATIONS,
     batching: GATHERING,
 };

@@ -7,6 +7,9 @@ use contract::{CustomerId, Record};
 
 use crate::notice::Tell;
 
+/// The kinds of event that nobody is told of.
+pub const PASSES: &[&str] = &["order.placed.v1", "order.amended.v1", "order.reserved.v1", "order.paid.v1"];
+
 /// What a customer is to be told because of this record of the orders' topic, if anything.
 pub fn read(record: &Record) -> Result<Option<Tell>, UnreadableData> {
     let event = OrderEvent::decode(&record.kind, &record.data)?;

@@ -40,6 +40,7 @@ pub const OPENING: Opening = Opening {
     schema: SCHEMA,
     publishes: Some(Topic::Orders),
     consumes: &[Topic::Inventory, Topic::Payments],
+    passes: messages::PASSES,
     migrations: store::MIGRATIONS,
     batching: PROMPT,
 };
@@ -49,6 +50,7 @@ pub const VIEW_OPENING: Opening = Opening {
     schema: VIEW_SCHEMA,
     publishes: None,
     consumes: &[Topic::Orders],
+    passes: &[],
     migrations: view::MIGRATIONS,
     batching: GATHERING,
 };

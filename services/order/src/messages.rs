@@ -6,6 +6,20 @@ use journal::Unreadable;
 use crate::order::{Fact, News};
 use crate::store::Command;
 
+/// The kinds of event that do not concern an order: what it has asked for itself, and what payment intends.
+pub const PASSES: &[&str] = &[
+    "stock.released.v1",
+    "stock.sold.v1",
+    "stock.returned.v1",
+    "stock.counted.v1",
+    "stock.adjusted.v1",
+    "payment.expected.v1",
+    "payment.capture-requested.v1",
+    "payment.void-requested.v1",
+    "payment.refund-requested.v1",
+    "payment.closed.v1",
+];
+
 /// The command that a consumed record stands for; nothing when it does not concern an order.
 pub fn read(source: Topic, record: &Record) -> Result<Option<Command>, Unreadable> {
     let fact = match source {

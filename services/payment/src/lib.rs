@@ -33,6 +33,7 @@ pub const OPENING: Opening = Opening {
     schema: SCHEMA,
     publishes: Some(Topic::Payments),
     consumes: &[Topic::Orders],
+    passes: messages::PASSES,
     migrations: MIGRATIONS,
     batching: FOLLOWING,
 };

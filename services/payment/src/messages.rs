@@ -7,6 +7,9 @@ use journal::Unreadable;
 use crate::payment::Command;
 use crate::store::Request;
 
+/// The kinds of event that ask for nothing: what the order has learned from here.
+pub const PASSES: &[&str] = &["order.payment-declined.v1", "order.payment-updated.v1", "order.paid.v1"];
+
 /// What this record of the orders' topic asks for, if anything.
 pub fn read(record: &Record) -> Result<Option<Request>, Unreadable> {
     let Some(event) = OrderEvent::decode(&record.kind, &record.data)? else { return Ok(None) };

@@ -26,6 +26,8 @@ pub trait Part {
     const SCHEMA: &'static str;
     /// What it consumes.
     const SOURCES: &'static [Topic];
+    /// The kinds in there that it passes over.
+    const PASSES: &'static [&'static str];
     /// What is asked of it.
     type Command;
     /// What the asker is told.

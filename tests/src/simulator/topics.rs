@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use contract::{Lane, Record, Topic};
+use contract::{Envelope, Lane, Record, Topic};
 use journal::protocol::{Body, Incoming};
 
 /// A message, as it is sent.
@@ -27,13 +27,14 @@ impl Message {
         Rc::new(Self { headers, value: record.data.to_vec(), seq: record.seq })
     }
 
-    /// What a consumer makes of it.
-    pub fn incoming(&self, source: Topic, lane: Lane, offset: usize) -> Incoming {
+    /// What a consumer makes of it that passes over these kinds.
+    pub fn incoming(&self, source: Topic, lane: Lane, offset: usize, passes: &[&str]) -> Incoming {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        let body = match Record::read(headers, Some(&self.value)) {
-            Ok(record) => Body::Record(Box::new(record)),
-            Err(error) => Body::Unreadable { reason: error.to_string(), key: None, payload: Some(self.value.clone()) },
-        };
+        let read = Body::of(&Envelope::of(headers), Some(&self.value), lane, passes);
+        let body = read.unwrap_or_else(|error| {
+            let (reason, payload) = (error.to_string(), Some(self.value.clone()));
+            Body::Unreadable { reason, key: None, payload }
+        });
         Incoming { source, lane, offset: i64::try_from(offset).unwrap_or(i64::MAX), body }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use chrono::DateTime;
 use contract::order::{Expired, OrderEvent};
-use contract::{Lane, Record, Topic, topic};
+use contract::{Envelope, Lane, Record, Topic, topic};
 use journal::Decision;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,11 +21,11 @@ use tests::random::Random;
 use tests::system::System;
 use uuid::Uuid;
 
-use super::READ_DEADLINE;
 use super::requests::spoil;
+use super::{READ_DEADLINE, batch};
 
 /// How long the broker may take.
-const BROKER_DEADLINE: Duration = Duration::from_secs(30);
+pub const BROKER_DEADLINE: Duration = Duration::from_secs(30);
 /// Lanes of the system.
 const LANES: u16 = 6;
 /// Sequences that a lane may really come to here: none of those is forged.
@@ -71,12 +71,31 @@ pub async fn send(system: &System, count: u64, random: &mut Random) -> anyhow::R
     until_read(system, bootstrap).await
 }
 
+/// Sends every reader a message with a header of this name in each lane, waits until it is past them, and tells what each
+/// says of those that it buried.
+pub async fn send_named(system: &System, header: &[u8]) -> anyhow::Result<Vec<Vec<String>>> {
+    let bootstrap = Kafka::shared().await?.bootstrap();
+    for (topic, _) in READERS {
+        for lane in (0..LANES).map(Lane) {
+            batch::send(bootstrap, &topic.name(system.name()), lane, header).await?;
+        }
+    }
+    until_read(system, bootstrap).await?;
+    let database = system.database().connect().await?;
+    let mut buried = Vec::new();
+    for reader in READERS.iter().flat_map(|(_, readers)| *readers) {
+        let rows = database.query(&format!("SELECT reason FROM {reader}.dead_letter"), &[]).await?;
+        buried.push(rows.iter().map(|row| row.get(0)).collect());
+    }
+    Ok(buried)
+}
+
 /// Something that is not the next event of a lane.
 fn forged(topic: Topic, lane: Lane, random: &mut Random) -> Forged {
     loop {
         let forged = attempt(topic, lane, random);
         let headers = forged.headers.iter().map(|(name, value)| (&**name, &**value));
-        match Record::read(headers, forged.value.as_deref()) {
+        match Record::read(&Envelope::of(headers), forged.value.as_deref()) {
             Ok(record) if record.lane == lane && REAL.contains(&record.seq) => {}
             _ => return forged,
         }

@@ -111,6 +111,8 @@ pub(crate) struct Cursors {
 pub(crate) struct LogReader {
     pub hub: Arc<LogHub>,
     pub source: Topic,
+    /// Kinds that mean nothing to the journal.
+    pub passes: &'static [&'static str],
     pub database: Database,
     pub cursors: tokio::sync::watch::Receiver<Arc<Cursors>>,
     pub deliveries: mpsc::Sender<Delivery>,
@@ -206,7 +208,7 @@ impl LogReader {
             match self.hub.after(self.source, *lane, *seq, limit) {
                 Some(found) if !found.is_empty() => {
                     *seq = found.last().map_or(*seq, |record| record.seq);
-                    records.extend(found.iter().map(|record| self.incoming(Record::clone(record))));
+                    records.extend(found.iter().map(|record| self.incoming(record)));
                 }
                 Some(_) if !look => {}
                 _ => missing.push((*lane, *seq)),
@@ -215,14 +217,16 @@ impl LogReader {
         if records.is_empty() && !missing.is_empty() {
             for record in self.read_table(&missing, limit, table).await {
                 lanes.insert(record.lane, record.seq);
-                records.push(self.incoming(record));
+                records.push(self.incoming(&record));
             }
         }
         records
     }
 
-    fn incoming(&self, record: Record) -> Incoming {
-        Incoming { source: self.source, lane: record.lane, offset: NO_OFFSET, body: Body::Record(Box::new(record)) }
+    fn incoming(&self, record: &Record) -> Incoming {
+        let is_passed = self.passes.contains(&&*record.kind);
+        let body = if is_passed { Body::Passed { seq: record.seq } } else { Body::Record(Box::new(record.clone())) };
+        Incoming { source: self.source, lane: record.lane, offset: NO_OFFSET, body }
     }
 
     async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, table: &mut Option<EventTable>) -> Vec<Record> {

@@ -28,6 +28,7 @@ impl Part for Stocks {
     const TOPIC: Topic = Topic::Inventory;
     const SCHEMA: &'static str = inventory::SCHEMA;
     const SOURCES: &'static [Topic] = inventory::OPENING.consumes;
+    const PASSES: &'static [&'static str] = inventory::OPENING.passes;
     type Command = Request;
     type Answer = Answer;
     type Rows = Rows;

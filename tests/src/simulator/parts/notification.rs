@@ -24,6 +24,7 @@ impl Part for Notices {
     const TOPIC: Topic = Topic::Notifications;
     const SCHEMA: &'static str = notification::SCHEMA;
     const SOURCES: &'static [Topic] = notification::OPENING.consumes;
+    const PASSES: &'static [&'static str] = notification::OPENING.passes;
     type Command = Tell;
     type Answer = ();
     type Rows = Rows;

@@ -27,6 +27,7 @@ impl Part for Orders {
     const TOPIC: Topic = Topic::Orders;
     const SCHEMA: &'static str = order::SCHEMA;
     const SOURCES: &'static [Topic] = order::OPENING.consumes;
+    const PASSES: &'static [&'static str] = order::OPENING.passes;
     type Command = Command;
     type Answer = Answer;
     type Rows = Rows;

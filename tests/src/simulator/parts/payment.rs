@@ -31,6 +31,7 @@ impl Part for Payments {
     const TOPIC: Topic = Topic::Payments;
     const SCHEMA: &'static str = payment::SCHEMA;
     const SOURCES: &'static [Topic] = payment::OPENING.consumes;
+    const PASSES: &'static [&'static str] = payment::OPENING.passes;
     type Command = Request;
     type Answer = Answer;
     type Rows = Rows;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use contract::{Lane, Record, Topic};
-use journal::protocol::{Batch, Body, Fresh, Incoming, Outgoing, Position, Taken};
+use journal::protocol::{Batch, Fresh, Incoming, Outgoing, Position, Taken};
 
 use super::super::faults::Rule;
 use super::super::parts::Part;
@@ -195,7 +195,7 @@ impl<P: Part> Replica<P> {
                 continue;
             }
             for (offset, message) in messages {
-                let incoming = message.incoming(source, lane, offset);
+                let incoming = message.incoming(source, lane, offset, P::PASSES);
                 self.bend(&incoming, env);
                 let taken = self.pending.take_in(incoming, &mut self.holding, env.instant(), P::read);
                 match taken {
@@ -214,11 +214,11 @@ impl<P: Part> Replica<P> {
 
     /// Without a rule, a record counts as the next although it is not.
     fn bend(&mut self, incoming: &Incoming, env: &Env) {
-        let Body::Record(record) = &incoming.body else { return };
+        let Some(seq) = incoming.body.seq() else { return };
         let Some(inbox) = self.holding.inbox(incoming.source, incoming.lane) else { return };
         let next = inbox.accepted.seq + 1;
-        if env.lacks(Rule::DuplicateTest) && record.seq < next || env.lacks(Rule::GapTest) && record.seq > next {
-            inbox.accepted.seq = record.seq - 1;
+        if env.lacks(Rule::DuplicateTest) && seq < next || env.lacks(Rule::GapTest) && seq > next {
+            inbox.accepted.seq = seq - 1;
         }
     }
 

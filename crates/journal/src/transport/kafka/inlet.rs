@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use contract::{Lane, Record, Topic, topic};
+use contract::{Envelope, Lane, Topic, topic};
 use process::{Component, Process};
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
@@ -156,6 +157,8 @@ pub(crate) struct Inlet {
     pub system: Arc<str>,
     pub schema: &'static str,
     pub sources: &'static [Topic],
+    /// Kinds that mean nothing to the journal.
+    pub passes: &'static [&'static str],
     /// How far apart its journal's batches may be.
     pub longest_gap: Duration,
     /// What this journal feeds; requests to send again are about it.
@@ -386,16 +389,11 @@ impl Poller {
             self.requested(lane, message.payload());
             return None;
         };
-        let headers = message.headers().into_iter().flat_map(Headers::iter);
-        let headers = headers.filter_map(|header| Some((header.key, header.value?)));
-        let body = match Record::read(headers, message.payload()) {
-            Ok(record) => Body::Record(Box::new(record)),
-            Err(error) => Body::Unreadable {
-                reason: error.to_string(),
-                key: message.key().map(<[u8]>::to_vec),
-                payload: message.payload().map(<[u8]>::to_vec),
-            },
-        };
+        let body = read(message, lane, self.inlet.passes).unwrap_or_else(|reason| Body::Unreadable {
+            reason,
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+        });
         Some(Incoming { source, lane, offset: message.offset(), body })
     }
 
@@ -492,5 +490,19 @@ impl Poller {
         while Instant::now() < deadline && consumer.assignment().is_ok_and(|list| list.count() > 0) {
             let _ = consumer.poll(BUSY_POLL);
         }
+    }
+}
+
+/// What a message in `lane` is to a reader that passes over these kinds, or why nobody can read it.
+fn read(message: &BorrowedMessage<'_>, lane: Lane, passes: &[&str]) -> Result<Body, String> {
+    let read = || {
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        let envelope = Envelope::of(headers.filter_map(|header| Some((header.key, header.value?))));
+        Body::of(&envelope, message.payload(), lane, passes)
+    };
+    // rdkafka panics over a header whose name is not text, and a message with one would be read again and again.
+    match panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("a header has a name that is not text".to_owned()),
     }
 }
