@@ -68,11 +68,7 @@ impl Membership {
             match self.database.connect_to(self.schema).await {
                 Ok(connection) => {
                     let connection = client.insert(connection);
-                    // A writer that is slow to claim or to release does not keep us from saying that we are there.
-                    let error = tokio::select! {
-                        error = self.beat(connection) => error,
-                        error = self.share(connection, &mut generation) => error,
-                    };
+                    let error = self.watch(connection, &mut generation).await;
                     tracing::debug!(schema = self.schema, %error, "heartbeat failed");
                 }
                 Err(error) => tracing::debug!(schema = self.schema, %error, "no connection for the heartbeat"),
@@ -82,15 +78,32 @@ impl Membership {
         }
     }
 
-    /// Says that we are there, until that fails.
+    /// Says that we are there and shares the lanes, until that fails.
+    async fn watch(&self, client: &Client, generation: &mut u64) -> Trouble {
+        // Before the first look: whoever does not see itself takes nothing, and would count as ready.
+        if let Err(trouble) = self.say_so(client).await {
+            return trouble;
+        }
+        // A writer that is slow to claim or to release does not keep us from saying that we are there.
+        tokio::select! {
+            trouble = self.beat(client) => trouble,
+            trouble = self.share(client, generation) => trouble,
+        }
+    }
+
+    /// Says that we are there, again and again, until that fails.
     async fn beat(&self, client: &Client) -> Trouble {
         let mut beat = paced();
         loop {
             beat.tick().await;
-            if let Err(trouble) = answered(client.execute(BEAT, &[&&*self.member])).await {
+            if let Err(trouble) = self.say_so(client).await {
                 return trouble;
             }
         }
+    }
+
+    async fn say_so(&self, client: &Client) -> Result<(), Trouble> {
+        answered(client.execute(BEAT, &[&&*self.member])).await.map(drop)
     }
 
     /// Looks who is there and shares the lanes with them, until that fails.
