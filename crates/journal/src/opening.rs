@@ -44,8 +44,8 @@ pub struct Opening {
     pub publishes: Option<Topic>,
     /// The topics that it consumes, at least one.
     pub consumes: &'static [Topic],
-    /// The kinds of event in these topics that mean nothing to it. It passes over them unread: they are half of what an order
-    /// has it consume.
+    /// The kinds of event in these topics that mean nothing to it. It passes over them unread: they are a third of what
+    /// an order has the services consume.
     pub passes: &'static [&'static str],
     /// The steps that make the service's own tables, oldest first.
     pub migrations: &'static [&'static str],
