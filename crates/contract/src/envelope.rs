@@ -103,10 +103,16 @@ impl Record {
 
     /// Reads a record from its envelope and its value.
     pub fn read(found: &Envelope<'_>, value: Option<&[u8]>) -> Result<Self, UnreadableEnvelope> {
-        let Place { lane, seq, kind } = found.place()?;
+        Self::placed(found.place()?, found, value)
+    }
+
+    /// Reads a record whose place was found in its envelope.
+    pub fn placed(place: Place<'_>, found: &Envelope<'_>, value: Option<&[u8]>) -> Result<Self, UnreadableEnvelope> {
+        let Place { lane, seq, kind } = place;
         let stream = parsed(CORRELATION, found.correlation)?;
         let subject = needed(SUBJECT, found.subject)?;
         let at = DateTime::parse_from_rfc3339(needed(TIME, found.time)?);
+        let cause = text(found.causation).map(str::parse);
         Ok(Self {
             lane,
             seq,
@@ -116,7 +122,7 @@ impl Record {
             kind: Cow::Owned(kind.to_owned()),
             at: at.map_err(|_| UnreadableEnvelope::Invalid(TIME))?.with_timezone(&Utc),
             subject: (Uuid::try_parse(subject) != Ok(stream)).then(|| subject.into()),
-            cause: text(found.causation).map(|cause| parsed(CAUSATION, Some(cause.as_bytes()))).transpose()?,
+            cause: cause.transpose().map_err(|_| UnreadableEnvelope::Invalid(CAUSATION))?,
             trace: text(found.trace).map(Into::into),
             data: Bytes::copy_from_slice(value.ok_or(UnreadableEnvelope::NoValue)?),
         })

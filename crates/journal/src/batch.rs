@@ -136,16 +136,7 @@ impl Body {
         if place.lane == lane && passes.contains(&place.kind) {
             return Ok(Self::Passed { seq: place.seq });
         }
-        Record::read(envelope, value).map(Box::new).map(Self::Record)
-    }
-
-    /// Its number in the lane, if it is a record of ours.
-    pub fn seq(&self) -> Option<i64> {
-        match self {
-            Self::Record(record) => Some(record.seq),
-            Self::Passed { seq } => Some(*seq),
-            Self::Unreadable { .. } => None,
-        }
+        Record::placed(place, envelope, value).map(Box::new).map(Self::Record)
     }
 }
 

@@ -2,6 +2,7 @@
 //! are handed over in memory, as far as a short window holds them; the table is read for the rest.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -208,7 +209,7 @@ impl LogReader {
             match self.hub.after(self.source, *lane, *seq, limit) {
                 Some(found) if !found.is_empty() => {
                     *seq = found.last().map_or(*seq, |record| record.seq);
-                    records.extend(found.iter().map(|record| self.incoming(record)));
+                    records.extend(found.iter().map(|record| self.incoming(Cow::Borrowed(record))));
                 }
                 Some(_) if !look => {}
                 _ => missing.push((*lane, *seq)),
@@ -217,16 +218,18 @@ impl LogReader {
         if records.is_empty() && !missing.is_empty() {
             for record in self.read_table(&missing, limit, table).await {
                 lanes.insert(record.lane, record.seq);
-                records.push(self.incoming(&record));
+                records.push(self.incoming(Cow::Owned(record)));
             }
         }
         records
     }
 
-    fn incoming(&self, record: &Record) -> Incoming {
+    /// A record that is passed over need not be copied.
+    fn incoming(&self, record: Cow<'_, Record>) -> Incoming {
+        let (lane, seq) = (record.lane, record.seq);
         let is_passed = self.passes.contains(&&*record.kind);
-        let body = if is_passed { Body::Passed { seq: record.seq } } else { Body::Record(Box::new(record.clone())) };
-        Incoming { source: self.source, lane: record.lane, offset: NO_OFFSET, body }
+        let body = if is_passed { Body::Passed { seq } } else { Body::Record(Box::new(record.into_owned())) };
+        Incoming { source: self.source, lane, offset: NO_OFFSET, body }
     }
 
     async fn read_table(&self, missing: &[(Lane, i64)], limit: usize, table: &mut Option<EventTable>) -> Vec<Record> {

@@ -91,9 +91,10 @@ impl Membership {
         }
     }
 
-    /// Says that we are there, again and again, until that fails.
+    /// Goes on saying that we are there, until that fails.
     async fn beat(&self, client: &Client) -> Trouble {
         let mut beat = paced();
+        beat.reset();
         loop {
             beat.tick().await;
             if let Err(trouble) = self.say_so(client).await {

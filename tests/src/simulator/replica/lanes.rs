@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use contract::{Lane, Record, Topic};
-use journal::protocol::{Batch, Fresh, Incoming, Outgoing, Position, Taken};
+use journal::protocol::{Batch, Body, Fresh, Incoming, Outgoing, Position, Taken};
 
 use super::super::faults::Rule;
 use super::super::parts::Part;
@@ -214,7 +214,11 @@ impl<P: Part> Replica<P> {
 
     /// Without a rule, a record counts as the next although it is not.
     fn bend(&mut self, incoming: &Incoming, env: &Env) {
-        let Some(seq) = incoming.body.seq() else { return };
+        let seq = match &incoming.body {
+            Body::Record(record) => record.seq,
+            Body::Passed { seq } => *seq,
+            Body::Unreadable { .. } => return,
+        };
         let Some(inbox) = self.holding.inbox(incoming.source, incoming.lane) else { return };
         let next = inbox.accepted.seq + 1;
         if env.lacks(Rule::DuplicateTest) && seq < next || env.lacks(Rule::GapTest) && seq > next {
