@@ -11,6 +11,7 @@ mod data;
 mod error;
 mod fetch;
 mod home;
+mod huge_pages;
 mod postmaster;
 mod server;
 mod write_back;
@@ -26,6 +27,7 @@ use account::Account;
 use binaries::Programs;
 pub use error::Error;
 use home::{Home, Lock};
+use huge_pages::HugePages;
 use server::{CRASH, Failure, FailureKind, STOP, Server, Step};
 
 /// The one user that there is.
@@ -74,6 +76,9 @@ pub struct Options {
     pub binaries: Binaries,
     /// Addresses to listen on beside 127.0.0.1, such as a bridge over which pods come.
     pub also_listen: Vec<IpAddr>,
+    /// Whether its buffers are to be in huge pages where we may have Linux make them, which only root may: it takes a tenth
+    /// less CPU then, and half a gigabyte at once.
+    pub huge_pages: bool,
 }
 
 /// A running PostgreSQL. Dropping it stops it in good order, which may block for seconds: prefer [`Postgres::stop`].
@@ -103,7 +108,7 @@ impl Postgres {
         if home.major().is_none() {
             data::create(&programs, account, &home).await?;
         }
-        let (server, access) = launch(&programs, account, &home, &options.also_listen).await?;
+        let (server, access) = launch(&programs, account, &home, options).await?;
         access.create_database().await?;
         let owned = Some(Owned { server, _lock: lock });
         Ok(Self { access, owned })
@@ -259,8 +264,10 @@ async fn launch(
     programs: &Programs,
     account: Account,
     home: &Home,
-    also_listen: &[IpAddr],
+    Options { also_listen, huge_pages, .. }: &Options,
 ) -> Result<(Server, Access), Error> {
+    // Until it has taken them.
+    let _allowed = huge_pages.then(HugePages::allow);
     let mut starts_left = STARTS;
     loop {
         postmaster::disown(home)?;

@@ -56,7 +56,10 @@ pub async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut database = match &settings.database {
         Some(url) => Database::Given(url.clone()),
-        None => Database::Own(Postgres::start(&settings.data, &Options::default()).await?),
+        None => {
+            let options = Options { huge_pages: true, ..Options::default() };
+            Database::Own(Postgres::start(&settings.data, &options).await?)
+        }
     };
     let url = database.url();
     let outcome = tokio::select! {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
+use ordersystem::postgres::Options;
 use tests::kafka::Kafka;
 use tests::postgres::Server;
 use tests::system::{Setup, System, Transport};
@@ -79,7 +80,10 @@ async fn main() -> anyhow::Result<()> {
 
 /// Every load over one transport, on a database and a broker of its own, and the floor beside them.
 async fn measure(settings: &Settings, transport: Transport) -> anyhow::Result<(Vec<Measured>, Option<Floor>)> {
-    let postgres = Server::start(ordersystem::postgres::Options::default()).await?;
+    let postgres = Server::start(Options { huge_pages: true, ..Options::default() }).await?;
+    let pages =
+        if meter::has_huge_pages(&postgres)? { "huge pages" } else { "small pages: huge ones were not to be had" };
+    eprintln!("PostgreSQL's buffers are in {pages}");
     let kafka = match transport {
         Transport::Kafka => Some(Kafka::start().await?),
         Transport::Log => None,

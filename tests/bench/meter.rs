@@ -212,6 +212,12 @@ fn count(value: i64) -> f64 {
     value as f64
 }
 
+/// Whether the memory that its sessions share is in huge pages.
+pub fn has_huge_pages(postgres: &Server) -> anyhow::Result<bool> {
+    let postmaster = postgres.process_id().context("PostgreSQL does not run")?;
+    Ok(fs::read_to_string(format!("/proc/{postmaster}/maps"))?.contains("/anon_hugepage"))
+}
+
 /// The sum of a counter over its labels.
 fn sum(metrics: &str, name: &str) -> f64 {
     let lines = metrics.lines().filter(|line| line.starts_with(name));
