@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     manifest::{DEFAULT_LANES, Manifest},
-    postgres::{self, Options, Postgres},
+    postgres::{self, Binaries, Options, Postgres},
 };
 
 /// The system's name when no manifest gives one.
@@ -44,6 +44,9 @@ pub struct UpSettings {
     pub kafka: KafkaSettings,
 }
 
+/// How a PostgreSQL of our own is run.
+const OWN: Options = Options { binaries: Binaries::PathElseFetched, also_listen: Vec::new(), huge_pages: true };
+
 /// Runs the system until it is told to stop.
 pub async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let manifest = settings.file.as_deref().map(Manifest::read).transpose()?;
@@ -56,10 +59,7 @@ pub async fn run(settings: UpSettings, process: Process) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut database = match &settings.database {
         Some(url) => Database::Given(url.clone()),
-        None => {
-            let options = Options { huge_pages: true, ..Options::default() };
-            Database::Own(Postgres::start(&settings.data, &options).await?)
-        }
+        None => Database::Own(Postgres::start(&settings.data, &OWN).await?),
     };
     let url = database.url();
     let outcome = tokio::select! {

@@ -20,6 +20,8 @@ const FLUSHES: &str = "SELECT sum(fsyncs)::int8 FROM pg_stat_io WHERE object = '
 const FLUSHES_BEFORE_18: &str = "SELECT wal_sync FROM pg_stat_wal";
 /// Workers that tidy up.
 const VACUUMS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'";
+/// What such a worker calls itself, to the system.
+const VACUUM_TITLE: &str = "autovacuum worker";
 /// For how long none has to work until all is taken to be tidy, if the load takes as long: they come once a minute, to one
 /// database after the other.
 const VACUUM_QUIET: Duration = Duration::from_secs(30);
@@ -32,7 +34,10 @@ const VERSION_18: i32 = 180_000;
 /// A process, or several of a kind, whose CPU is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// All of it but [`Part::Vacuum`].
     PostgreSql,
+    /// PostgreSQL's workers that tidy up, and analyse.
+    Vacuum,
     Kafka,
     Service(Service),
     Generator,
@@ -101,8 +106,10 @@ impl<'s> Meter<'s> {
 
     async fn cpu(&self) -> anyhow::Result<BTreeMap<Part, f64>> {
         let postmaster = self.postgres.process_id().context("PostgreSQL does not run")?;
+        let (rest, vacuum) = postgres(postmaster)?;
         let mut cpu = BTreeMap::from([
-            (Part::PostgreSql, with_children(postmaster)?),
+            (Part::PostgreSql, rest),
+            (Part::Vacuum, vacuum),
             (Part::Generator, seconds(std::process::id())?.own),
         ]);
         if let Some(kafka) = self.kafka {
@@ -246,13 +253,20 @@ fn seconds(process: u32) -> anyhow::Result<Seconds> {
     })
 }
 
-/// CPU of a process and all its children.
-fn with_children(process: u32) -> anyhow::Result<f64> {
-    let own = seconds(process)?;
-    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
-    // One may end meanwhile; then its time is that of an ended child, at the next look.
-    let living = children.split_whitespace().filter_map(|child| seconds(child.parse().ok()?).ok());
-    Ok(own.own + own.ended_children + living.map(|child| child.own).sum::<f64>())
+/// CPU of PostgreSQL, in seconds, without its vacuum and of that alone. Those of its children that end under load are the workers
+/// of vacuum: sessions last as long as whoever has them.
+fn postgres(postmaster: u32) -> anyhow::Result<(f64, f64)> {
+    let own = seconds(postmaster)?;
+    let (mut rest, mut vacuum) = (own.own, own.ended_children);
+    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
+    for child in children.split_whitespace() {
+        // One may end meanwhile; then its time is that of an ended child, at the next look.
+        let Ok(cpu) = seconds(child.parse()?) else { continue };
+        let is_vacuum =
+            fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|title| title.contains(VACUUM_TITLE));
+        *(if is_vacuum { &mut vacuum } else { &mut rest }) += cpu.own;
+    }
+    Ok((rest, vacuum))
 }
 
 /// Bytes of the log segments below `folder`.

@@ -22,7 +22,7 @@ const PRODUCTS: u32 = 10_000;
 /// The rate of the warm-up, in orders a second.
 const WARM_UP_RATE: u32 = 1000;
 /// More orders than the fastest system settles in a second.
-const FLAT_OUT_RATE: u32 = 6000;
+const FLAT_OUT_RATE: u32 = 8000;
 /// Orders a second while the broker goes away and comes back.
 const AWAY_RATE: u32 = 1000;
 /// Orders that are placed at a time until as many are stored as wanted: the generator remembers each until it is settled.

@@ -15,8 +15,9 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 const HEADLINE_RATE: Load = Load::Rate(3000);
 
 /// The parts whose CPU is told apart, and their names.
-const PARTS: [(Part, &str); 7] = [
+const PARTS: [(Part, &str); 8] = [
     (Part::PostgreSql, "postgresql"),
+    (Part::Vacuum, "vacuum"),
     (Part::Kafka, "kafka"),
     (Part::Service(Service::Order), "order"),
     (Part::Service(Service::Inventory), "inventory"),
