@@ -76,7 +76,7 @@ impl Leftovers {
         let cost = meter.read().await?.since(&before);
         let per_order = |part| cost.cpu_seconds.get(&part).copied().unwrap_or_default() / self.orders;
         Ok(Floor {
-            postgres: per_order(Part::PostgreSql),
+            postgres: per_order(Part::PostgreSql) + per_order(Part::Vacuum),
             kafka: per_order(Part::Kafka),
             client: per_order(Part::Generator),
         })
