@@ -149,7 +149,9 @@ impl fmt::Display for Measured {
             write!(f, "p50 {:.0} ms, p99 {:.0} ms, ", settle.p50_millis, settle.p99_millis)?;
         }
         let (cost, busy, memory) = (self.cpu_micros(), self.busy_percent(), self.peak_mebibytes());
-        write!(f, "{cost:.0} µs an order, {busy:.0} % busy, {memory:.0} MiB")
+        let of = [Part::PostgreSql, Part::Vacuum].map(|part| self.cpu_of(part));
+        write!(f, "{cost:.0} µs an order (PostgreSQL {:.0}, vacuum {:.0}), ", of[0], of[1])?;
+        write!(f, "{busy:.0} % busy, {memory:.0} MiB")
     }
 }
 
