@@ -7,8 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What PostgreSQL asks for, in KiB: 512 MB of buffers, some 45 for everything else that sessions share, and to spare.
-const WANTED: u64 = 640 << 10;
+use super::memory::{Kibibytes, field};
+
+/// What PostgreSQL asks for beside its buffers: some 60 MB for everything else that sessions share, and to spare.
+const REST: Kibibytes = 128 << 10;
 
 /// The share of the available memory that may be taken at once: buffers in small pages are taken as they are used.
 const MOST: u64 = 4;
@@ -21,16 +23,17 @@ pub(super) struct HugePages {
 }
 
 impl HugePages {
-    /// Raises the limit by what is missing; nothing if we may not, or where memory is short. PostgreSQL has its buffers
-    /// in small pages then.
-    pub(super) fn allow() -> Option<Self> {
-        Self::allow_in(Path::new("/proc"))
+    /// Raises the limit by what is missing for `buffers`; nothing if we may not, or where memory is short. PostgreSQL has
+    /// them in small pages then.
+    pub(super) fn allow(buffers: Kibibytes) -> Option<Self> {
+        Self::allow_in(Path::new("/proc"), buffers)
     }
 
-    fn allow_in(proc: &Path) -> Option<Self> {
+    fn allow_in(proc: &Path, buffers: Kibibytes) -> Option<Self> {
         let limit = proc.join("sys/vm/nr_overcommit_hugepages");
         let before = read(&limit)?;
-        let raised = wanted(&fs::read_to_string(proc.join("meminfo")).ok()?)?.checked_sub(before)?;
+        let meminfo = fs::read_to_string(proc.join("meminfo")).ok()?;
+        let raised = pages(&meminfo, buffers + REST)?.checked_sub(before)?;
         fs::write(&limit, (before + raised).to_string()).ok()?;
         Some(Self { limit, raised })
     }
@@ -49,20 +52,18 @@ fn read(limit: &Path) -> Option<u64> {
     fs::read_to_string(limit).ok()?.trim().parse().ok()
 }
 
-/// The limit that leaves room for [`WANTED`] beside the pages that others have, by `proc_meminfo(5)`.
-fn wanted(meminfo: &str) -> Option<u64> {
-    let field = |name: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line?.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let (page, taken) = (field("Hugepagesize")?, field("HugePages_Surp")?);
-    let pages = WANTED.div_ceil(page.max(1));
-    (pages * page <= field("MemAvailable")? / MOST).then_some(taken + pages)
+/// The limit that leaves room for so much beside the pages that others have, by `proc_meminfo(5)`.
+fn pages(meminfo: &str, wanted: Kibibytes) -> Option<u64> {
+    let (page, taken) = (field(meminfo, "Hugepagesize")?, field(meminfo, "HugePages_Surp")?);
+    let pages = wanted.div_ceil(page.max(1));
+    (pages * page <= field(meminfo, "MemAvailable")? / MOST).then_some(taken + pages)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BUFFERS: Kibibytes = 512 << 10;
 
     /// A folder like `/proc`, of a system that gives `limit` huge pages of which `taken` are had.
     fn proc(limit: u64, taken: u64, available: u64) -> tempfile::TempDir {
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn the_limit_is_raised_by_what_is_missing_and_put_back() {
         let proc = proc(10, 280, 8 << 20);
-        let allowed = HugePages::allow_in(proc.path());
+        let allowed = HugePages::allow_in(proc.path(), BUFFERS);
         assert_eq!(read(&limit_of(&proc)), Some(280 + 320));
         drop(allowed);
         assert_eq!(read(&limit_of(&proc)), Some(10));
@@ -92,8 +93,8 @@ mod tests {
     #[test]
     fn two_at_once_leave_it_as_it_was() {
         let proc = proc(0, 0, 8 << 20);
-        let one = HugePages::allow_in(proc.path());
-        let other = HugePages::allow_in(proc.path());
+        let one = HugePages::allow_in(proc.path(), BUFFERS);
+        let other = HugePages::allow_in(proc.path(), BUFFERS);
         drop(one);
         drop(other);
         assert_eq!(read(&limit_of(&proc)), Some(0));
@@ -103,7 +104,7 @@ mod tests {
     fn a_limit_that_is_high_enough_and_one_of_a_small_machine_stay() {
         for proc in [proc(400, 0, 8 << 20), proc(0, 0, 2 << 20)] {
             let before = read(&limit_of(&proc));
-            let allowed = HugePages::allow_in(proc.path());
+            let allowed = HugePages::allow_in(proc.path(), BUFFERS);
             assert_eq!(read(&limit_of(&proc)), before);
             drop(allowed);
             assert_eq!(read(&limit_of(&proc)), before);
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn a_system_without_it_is_left_alone() {
         let empty = tempfile::tempdir().expect("a folder can be made");
-        assert!(HugePages::allow_in(empty.path()).is_none());
+        assert!(HugePages::allow_in(empty.path(), BUFFERS).is_none());
         assert!(!empty.path().join("sys").exists());
     }
 }

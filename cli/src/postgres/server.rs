@@ -15,11 +15,12 @@ use super::Error;
 use super::account::Account;
 use super::binaries::Programs;
 use super::home::Home;
+use super::memory;
 use super::write_back::WriteBack;
 
 /// What differs from PostgreSQL's defaults, for many small transactions on a small machine. Given on the command line,
 /// so that data made by an older version of this program gets them as well.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 14] = [
     // What was acknowledged survives a power cut.
     ("fsync", "on"),
     ("synchronous_commit", "on"),
@@ -32,8 +33,6 @@ const SETTINGS: [(&str, &str); 15] = [
     ("autovacuum_vacuum_cost_delay", "4ms"),
     // Pressing those pages costs more than writing them.
     ("wal_compression", "off"),
-    // Indexes on products and customers are written all over. Memory is taken as it is used.
-    ("shared_buffers", "512MB"),
     // The statements are short; compiling them costs more than running them.
     ("jit", "off"),
     // A replica of a service keeps up to thirty, and tests run twenty replicas on one server.
@@ -53,7 +52,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// A signal, and how long to wait for it to be obeyed before the next.
 pub(super) type Step = (Signal, Duration);
 
-/// Fast shutdown: sessions are cut and a checkpoint is written, which takes seconds for 512 MB on a slow disk.
+/// Fast shutdown: sessions are cut and a checkpoint is written, which takes seconds for a gigabyte on a slow disk.
 const FAST: Step = (Signal::INT, Duration::from_secs(30));
 
 /// Immediate shutdown: no checkpoint, the next start replays the log. It takes milliseconds.
@@ -208,7 +207,11 @@ fn configure(command: &mut Command, port: u16, also_listen: &[IpAddr]) {
         .chain(also_listen.iter().copied())
         .map(|address| address.to_string())
         .collect();
-    let own = [("port", port.to_string()), ("listen_addresses", listen.join(","))];
+    let own = [
+        ("port", port.to_string()),
+        ("listen_addresses", listen.join(",")),
+        ("shared_buffers", format!("{}kB", memory::buffers())),
+    ];
     let fixed = SETTINGS.map(|(name, value)| (name, value.to_owned()));
     for (name, value) in fixed.into_iter().chain(own) {
         command.arg("-c").arg(format!("{name}={value}"));
