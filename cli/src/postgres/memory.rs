@@ -12,8 +12,7 @@ const SHARE: u64 = 8;
 /// PostgreSQL's own default.
 const LEAST: Kibibytes = 128 << 10;
 
-/// Indexes on products and customers are written all over, and those of a million orders are half a gigabyte. With 512 MB an
-/// order cost PostgreSQL 7 and 12 % more on a million than on a new database, with this 2 and 3 % less.
+/// Indexes on products and customers are written all over, and those of a million orders are half a gigabyte.
 const MOST: Kibibytes = 1 << 20;
 
 /// Room for [`SHARE`] of the memory that this process may have, between [`LEAST`] and [`MOST`]; it is taken as it is used.
