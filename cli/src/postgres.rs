@@ -267,12 +267,13 @@ async fn launch(
     home: &Home,
     Options { also_listen, huge_pages, .. }: &Options,
 ) -> Result<(Server, Access), Error> {
+    let buffers = memory::buffers();
     // Until it has taken them.
-    let _allowed = huge_pages.then(|| HugePages::allow(memory::buffers()));
+    let _allowed = huge_pages.then(|| HugePages::allow(buffers));
     let mut starts_left = STARTS;
     loop {
         postmaster::disown(home)?;
-        let mut server = Server::spawn(programs, account, home, also_listen)?;
+        let mut server = Server::spawn(programs, account, home, also_listen, buffers)?;
         let access = Access::of(home, server.port())?;
         let Err(failure) = ready(&mut server, &access).await? else {
             access.check(also_listen).await?;

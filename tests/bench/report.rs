@@ -149,8 +149,8 @@ impl fmt::Display for Measured {
             write!(f, "p50 {:.0} ms, p99 {:.0} ms, ", settle.p50_millis, settle.p99_millis)?;
         }
         let (cost, busy, memory) = (self.cpu_micros(), self.busy_percent(), self.peak_mebibytes());
-        let of = [Part::PostgreSql, Part::Vacuum].map(|part| self.cpu_of(part));
-        write!(f, "{cost:.0} µs an order (PostgreSQL {:.0}, vacuum {:.0}), ", of[0], of[1])?;
+        let (postgres, vacuum) = (self.cpu_of(Part::PostgreSql), self.cpu_of(Part::Vacuum));
+        write!(f, "{cost:.0} µs an order (PostgreSQL {postgres:.0}, vacuum {vacuum:.0}), ")?;
         write!(f, "{busy:.0} % busy, {memory:.0} MiB")
     }
 }

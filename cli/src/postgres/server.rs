@@ -15,7 +15,7 @@ use super::Error;
 use super::account::Account;
 use super::binaries::Programs;
 use super::home::Home;
-use super::memory;
+use super::memory::Kibibytes;
 use super::write_back::WriteBack;
 
 /// What differs from PostgreSQL's defaults, for many small transactions on a small machine. Given on the command line,
@@ -87,12 +87,13 @@ impl Server {
         account: Account,
         home: &Home,
         also_listen: &[IpAddr],
+        buffers: Kibibytes,
     ) -> Result<Self, Error> {
         let port = home.next_port()?;
         let log = new_log(home).map_err(Error::at(&home.log()))?;
         let mut command = account.command(&programs.postgres, home.dir());
         command.arg("-D").arg(home.data()).process_group(0);
-        configure(&mut command, port, also_listen);
+        configure(&mut command, port, also_listen, buffers);
         let write_back = WriteBack::of(home.data()).map_err(Error::at(&home.data()))?;
         let child = log
             .try_clone()
@@ -202,7 +203,7 @@ fn new_log(home: &Home) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(log)
 }
 
-fn configure(command: &mut Command, port: u16, also_listen: &[IpAddr]) {
+fn configure(command: &mut Command, port: u16, also_listen: &[IpAddr], buffers: Kibibytes) {
     let listen: Vec<_> = std::iter::once(IpAddr::V4(Ipv4Addr::LOCALHOST))
         .chain(also_listen.iter().copied())
         .map(|address| address.to_string())
@@ -210,7 +211,7 @@ fn configure(command: &mut Command, port: u16, also_listen: &[IpAddr]) {
     let own = [
         ("port", port.to_string()),
         ("listen_addresses", listen.join(",")),
-        ("shared_buffers", format!("{}kB", memory::buffers())),
+        ("shared_buffers", format!("{buffers}kB")),
     ];
     let fixed = SETTINGS.map(|(name, value)| (name, value.to_owned()));
     for (name, value) in fixed.into_iter().chain(own) {
