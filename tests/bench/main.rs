@@ -25,8 +25,6 @@ use report::Report;
 
 /// How often a new and a full store are compared.
 const PAIRS: usize = 3;
-/// The most seconds that a system on a new store is warmed up beside a full one.
-const NEW_WARMUP: u32 = 20;
 
 /// The whole system under load, and what it costs
 #[derive(Clone, Debug, Parser)]
@@ -121,7 +119,7 @@ async fn full_store(
     for _ in 0..PAIRS {
         meter.wait_for_vacuum(settings.seconds).await?;
         let new = start(settings, transport, postgres, Some(kafka)).await?;
-        profile::warm_up(settings, &new, settings.warmup.min(NEW_WARMUP)).await?;
+        profile::warm_up(settings, &new, settings.warmup).await?;
         let beside = profile::run(settings, Load::New, &new, &Meter::of(&new, postgres, Some(kafka))).await?;
         new.terminate().await?;
         pairs.push([beside, profile::place(settings, Load::Stored, &full, &meter).await?]);
