@@ -80,7 +80,8 @@ pub const PROMPT: Batching =
 pub const FOLLOWING: Batching = Batching { longest_gap: Duration::from_millis(5), busy: 2000.0, ..PROMPT };
 /// Nobody waits for a view or a notice. What happens to an order while records gather is written once, so they gather for
 /// longer when orders take longer to settle: 200 ms at 500 orders a second, a second at most. A batch that has all its items
-/// ends before; with half as many, an order flat out costs 2 % more.
+/// ends before; with half as many, an order flat out costs 2 % more, and the order service's peak back from an outage is some
+/// 10 MiB lower: 83 instead of 95.
 pub const GATHERING: Batching =
     Batching { longest_gap: Duration::from_secs(1), company: COMPANY, busy: 10_000.0, most_items: 8192 };
 /// A burst of records is handed over within about a millisecond.
